@@ -1,0 +1,10 @@
+//! What may be stored, for how long and under which key: RFC 9111 as pure functions, the memory tier, collapse of
+//! concurrent fills, and the purge ledger. No sockets, no clock: time and fields are arguments.
+
+pub mod fields;
+pub mod outcome;
+pub mod time;
+
+pub use fields::Fields;
+pub use outcome::{BypassReason, MissReason, Outcome};
+pub use time::{DeltaSeconds, Time};
