@@ -1,0 +1,110 @@
+"""What the admin side of a node is given: the node, its purge ledger, tokens and where state is kept.
+
+The life of a process is in `edge.lifecycle`, which makes one `AdminContext` and hands it to `edge.admin` and to every
+extension of the entry point group `headland.admin`, as `mount(app, context)`. Extensions are called before the node
+serves, so rules they load are in force for the first request. An extension that lives outside `edge` (the purge API)
+imports nothing from here: the protocols below are what it may rely on, by shape.
+
+The context belongs to the thread of the admin event loop. `node` and `ledger` may be called from any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+__all__ = [
+    "AdminContext",
+    "LedgerFace",
+    "NodeFace",
+    "PurgeHandler",
+    "Receipt",
+    "ReloadState",
+    "Token",
+]
+
+
+class LedgerFace(Protocol):
+    """The purge rules in memory, as every hit is checked against them."""
+
+    def apply(self, kind: str, value: str, soft: bool, at_ms: int, epoch: int | None = None) -> int:
+        """Put a rule in force before returning; the answer is its epoch (given back on replay after a restart)."""
+
+    def epoch(self) -> int:
+        """The newest epoch given out."""
+
+    def rules(self) -> int:
+        """How many rules are held."""
+
+
+class NodeFace(Protocol):
+    """The running node, as `_headland.Node` has it; each call may come from any thread."""
+
+    def addresses(self) -> list[tuple[str, str]]:
+        """What is listened on: pairs of kind (`http`, `https`) and `ip:port` with the real port number."""
+
+    def metrics(self) -> bytes:
+        """All counters and histograms as one JSON document."""
+
+    def explain(self, url: str, headers: list[tuple[str, str]]) -> bytes:
+        """What would happen to a GET of this URL now, as one JSON document."""
+
+    def canonical_url(self, url: str) -> tuple[str, str, str]:
+        """Scheme, host and target of a URL as the cache knows it. Raises `ValueError` with one sentence."""
+
+
+class Receipt(Protocol):
+    """What a purge handler says of a purge that it took."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the rule is durable and in force."""
+
+    @property
+    def text(self) -> str:
+        """The body of the answer to the client, a JSON document."""
+
+
+PurgeHandler = Callable[[str, str, bool, str], Awaitable[Receipt]]
+"""Takes kind (`url`, `prefix`, `host`, `tag`, `all`), value, soft, and the client's address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A bearer token of the admin address; the secret never shows in a repr."""
+
+    name: str
+    secret: str = field(repr=False)
+    scopes: frozenset[str]
+
+
+@dataclass(slots=True)
+class ReloadState:
+    """How the last reading of the configuration went; written by the lifecycle, read by metrics and health."""
+
+    success: bool = True
+    success_at_s: float = 0.0
+    """Unix time of the last configuration that was taken, in seconds."""
+    error: str = ""
+    """Why the last one was refused; empty when it was taken."""
+    reloads: int = 0
+    """How often a reload was asked for."""
+
+
+@dataclass(slots=True)
+class AdminContext:
+    """Everything that the admin application and its extensions may use."""
+
+    node: NodeFace
+    ledger: LedgerFace
+    node_name: str
+    state_dir: Path
+    """A directory of this node alone, which exists and is private to its user."""
+    canonicalise: Callable[[str], tuple[str, str, str]]
+    """Scheme, host and target of a URL as the cache knows it: `node.canonical_url`."""
+    tokens: tuple[Token, ...] = ()
+    reload_state: ReloadState = field(default_factory=ReloadState)
+    on_purge: list[PurgeHandler] = field(default_factory=list)
+    """Handlers for purges that come in on the data port; extensions append theirs."""
