@@ -1,0 +1,79 @@
+//! Opening a connection: TCP, then TLS with ALPN, within one deadline.
+//!
+//! An [`Endpoint`] is the whole identity under which a connection may be shared; the pool keys by its equality.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use crate::error::{Deadline, Fault, FetchError, Phase, TlsFault};
+use crate::exchange::Connection;
+use crate::tls::{Protocols, TlsIdentity};
+use crate::transport::{Socket, Transport};
+use crate::{h1, h2};
+
+/// Where to connect, and as whom.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    pub address: SocketAddr,
+    pub tls: Option<Arc<TlsIdentity>>,
+    /// The local address to connect from.
+    pub source: Option<IpAddr>,
+    /// Without TLS: speak HTTP/2 at once (RFC 9113 3.3).
+    pub prior_knowledge: bool,
+}
+
+impl Endpoint {
+    pub fn plain(address: SocketAddr) -> Self {
+        Self { address, tls: None, source: None, prior_knowledge: false }
+    }
+}
+
+/// Connects within `deadline`, the TLS handshake (and the HTTP/2 preface) included.
+pub async fn connect(endpoint: &Endpoint, deadline: Duration) -> Result<Connection, FetchError> {
+    match timeout(deadline, open(endpoint)).await {
+        Ok(result) => result,
+        Err(_) => Err(FetchError::timeout(Deadline::Connect, Phase::Connect)),
+    }
+}
+
+async fn open(endpoint: &Endpoint) -> Result<Connection, FetchError> {
+    let stream = dial(endpoint).await.map_err(|error| FetchError::io(error, Phase::Connect))?;
+    match &endpoint.tls {
+        Some(identity) => secure(stream, identity).await,
+        None if endpoint.prior_knowledge => {
+            h2::Handle::open(Transport::Plain(Socket::new(stream)), false).await.map(Connection::H2)
+        }
+        None => Ok(Connection::H1(h1::Connection::new(Transport::Plain(Socket::new(stream))))),
+    }
+}
+
+async fn dial(endpoint: &Endpoint) -> std::io::Result<TcpStream> {
+    let socket = if endpoint.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A request is written whole: waiting for more would only delay it.
+    socket.set_nodelay(true)?;
+    if let Some(source) = endpoint.source {
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
+    socket.connect(endpoint.address).await
+}
+
+async fn secure(stream: TcpStream, identity: &TlsIdentity) -> Result<Connection, FetchError> {
+    let connector = TlsConnector::from(identity.config());
+    let stream = connector
+        .connect(identity.name(), Socket::new(stream))
+        .await
+        .map_err(|error| FetchError::io(error, Phase::Handshake))?;
+    let speaks_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let transport = Transport::Tls(Box::new(stream));
+    match (speaks_h2, identity.options().protocols) {
+        (true, _) => h2::Handle::open(transport, true).await.map(Connection::H2),
+        (false, Protocols::H2) => Err(FetchError::new(Fault::Tls(TlsFault::Protocol), Phase::Handshake)
+            .because("the origin did not agree to speak HTTP/2")),
+        (false, _) => Ok(Connection::H1(h1::Connection::new(transport))),
+    }
+}

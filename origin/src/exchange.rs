@@ -1,0 +1,48 @@
+//! One request and its answer over one connection, whatever the protocol.
+//!
+//! The caller lends the request and gives the connection away; the connection comes home through [`Home`] once
+//! both bodies are through and it may serve again, or is closed when `Home` is dropped uncalled.
+
+use std::time::Duration;
+
+use crate::error::FetchError;
+use crate::message::{Interim, Request, Response};
+use crate::{h1, h2};
+
+/// How long each step of an exchange may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// TCP and TLS together.
+    pub connect: Duration,
+    /// From the request being out (or its body last moving) to the head of the final answer.
+    pub first_byte: Duration,
+    /// Between two reads of the body, and between two writes of the request while the origin takes nothing.
+    pub between_bytes: Duration,
+    /// The whole exchange, counted from the call of `exchange`: a caller that has spent some of it passes the rest.
+    pub total: Duration,
+}
+
+/// Called with the connection when it may serve again: for HTTP/1.1 the connection itself, for HTTP/2 the handle
+/// whose stream has ended. Dropped uncalled when the connection (or, for HTTP/2, this stream) did not end well.
+pub type Home = Box<dyn FnOnce(Connection) + Send>;
+
+/// A connection to an origin that speaks what was agreed by ALPN.
+pub enum Connection {
+    H1(h1::Connection),
+    H2(h2::Handle),
+}
+
+impl Connection {
+    pub async fn exchange(
+        self,
+        request: &mut Request,
+        deadlines: &Deadlines,
+        interim: Option<Interim>,
+        home: Home,
+    ) -> Result<Response, FetchError> {
+        match self {
+            Self::H1(connection) => connection.exchange(request, deadlines, interim, home).await,
+            Self::H2(handle) => handle.exchange(request, deadlines, interim, home).await,
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The request that a caller hands in and the response that it gets back, whatever the protocol underneath.
+//!
+//! Header maps on both sides carry end-to-end fields only: the codec adds `Host` and framing on the way out, and
+//! removes framing, hop-by-hop and Connection-nominated fields on the way in. Body frames are slices of shared
+//! read buffers of up to 256 KiB: pass them on at once, copy what is kept.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+
+use crate::error::{BodyFault, FetchError};
+use crate::{h1, h2};
+
+/// Called with each interim answer (1xx) other than 100 and 101.
+pub type Interim = Box<dyn FnMut(StatusCode, HeaderMap) + Send>;
+
+/// A request to an origin. Lent to the exchange, so that it can be sent again when that is safe.
+pub struct Request {
+    pub method: Method,
+    /// The `Host` field or `:authority`.
+    pub authority: HeaderValue,
+    /// Path and query as sent: canonical, starts with `/`, or `*` for OPTIONS.
+    pub target: Bytes,
+    /// End-to-end fields only: no `Host`, no framing, nothing hop-by-hop.
+    pub headers: HeaderMap,
+    pub body: RequestBody,
+    /// The protocol that the client asks to switch to.
+    pub upgrade: Option<HeaderValue>,
+}
+
+#[derive(Default)]
+pub enum RequestBody {
+    #[default]
+    Empty,
+    Stream {
+        body: UnsyncBoxBody<Bytes, BodyFault>,
+        /// The declared length; without it the body goes out chunked. A body that is longer or shorter aborts.
+        length: Option<u64>,
+    },
+    /// An exchange has begun to read it: the request cannot be sent again.
+    Spent,
+}
+
+impl RequestBody {
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+
+    /// True until an exchange has taken its first byte.
+    pub fn is_whole(&self) -> bool {
+        !matches!(self, Self::Spent)
+    }
+}
+
+/// The final answer of an origin.
+pub struct Response {
+    pub status: StatusCode,
+    /// End-to-end fields only.
+    pub headers: HeaderMap,
+    /// What Content-Length said: of the body, or for HEAD and 304 of the representation.
+    pub length: Option<u64>,
+    pub body: ResponseBody,
+    /// The connection itself, after a 101 that was asked for.
+    pub upgraded: Option<h1::Upgraded>,
+    /// The server that answered, as named in the settings; set by the client.
+    pub server: Arc<str>,
+    /// The connection had served before; set by the client.
+    pub reused: bool,
+    /// Time spent getting a connection, 0 when one was idle; set by the client.
+    pub connect_micros: u64,
+    /// From the first byte of the request going out to the head of the response being read.
+    pub first_byte_micros: u64,
+}
+
+impl Response {
+    pub(crate) fn new(status: StatusCode, headers: HeaderMap, length: Option<u64>, body: ResponseBody) -> Self {
+        Self {
+            status,
+            headers,
+            length,
+            body,
+            upgraded: None,
+            server: Arc::default(),
+            reused: false,
+            connect_micros: 0,
+            first_byte_micros: 0,
+        }
+    }
+}
+
+/// The body of a response. Dropping it before its end closes an HTTP/1.1 connection or resets an HTTP/2 stream.
+pub struct ResponseBody(Kind);
+
+enum Kind {
+    Whole(Option<Bytes>),
+    H1(Box<h1::Body>),
+    H2(Box<h2::Body>),
+}
+
+impl ResponseBody {
+    pub fn empty() -> Self {
+        Self(Kind::Whole(None))
+    }
+
+    /// A body that is already here.
+    pub fn whole(bytes: Bytes) -> Self {
+        Self(Kind::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())))
+    }
+
+    pub(crate) fn h1(body: Box<h1::Body>) -> Self {
+        Self(Kind::H1(body))
+    }
+
+    pub(crate) fn h2(body: Box<h2::Body>) -> Self {
+        Self(Kind::H2(body))
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = FetchError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        match &mut self.get_mut().0 {
+            Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::H1(body) => body.poll_frame(cx),
+            Kind::H2(body) => body.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Whole(bytes) => bytes.is_none(),
+            Kind::H1(body) => body.is_end_stream(),
+            Kind::H2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Kind::H1(body) => body.remaining().map_or_else(SizeHint::new, SizeHint::with_exact),
+            Kind::H2(body) => body.remaining().map_or_else(SizeHint::new, SizeHint::with_exact),
+        }
+    }
+}
