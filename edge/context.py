@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from prometheus_client import CollectorRegistry
+
 __all__ = [
     "AdminContext",
     "LedgerFace",
@@ -108,3 +110,9 @@ class AdminContext:
     reload_state: ReloadState = field(default_factory=ReloadState)
     on_purge: list[PurgeHandler] = field(default_factory=list)
     """Handlers for purges that come in on the data port; extensions append theirs."""
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    """Where metrics are registered; `/metrics` shows it."""
+    sources: dict[str, Callable[[], object]] = field(default_factory=dict)
+    """What the dashboard shows besides the node's own numbers, by name; called on the event loop, JSON comes back."""
+    draining: bool = False
+    """Set by the lifecycle when the node stops accepting; `/healthz` then says 503."""
