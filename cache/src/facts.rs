@@ -1,0 +1,176 @@
+//! What the cache needs to know of a request and of a response, gathered in one pass over the field lines.
+//!
+//! Gathering a request is on the path of every memory hit: names are told apart by length first, nothing is
+//! allocated for a normal request, and values are kept as they came. Interpreting them is left to whoever needs them.
+
+use http::Method;
+use smallvec::SmallVec;
+
+use crate::Fields;
+use crate::directives::{DirectiveSource, RequestDirectives, ResponseDirectives};
+use crate::{structured, surrogate};
+
+/// The values of one field, line by line.
+pub type Lines<'a> = SmallVec<[&'a [u8]; 1]>;
+
+/// What the cache needs to know of one request.
+#[derive(Debug, Clone)]
+pub struct RequestFacts<'a> {
+    pub method: &'a Method,
+    pub directives: RequestDirectives,
+    /// Whether there is an Authorization field (RFC 9111 section 3.5).
+    pub authorization: bool,
+    pub cookie: bool,
+    /// X-HTTP-Method-Override or one of its spellings: an origin may take the request for another method's.
+    pub method_override: bool,
+    /// Two lines of a field that is no list leave an empty value here, which no grammar accepts; so below.
+    pub range: Option<&'a [u8]>,
+    pub if_range: Option<&'a [u8]>,
+    pub if_match: Lines<'a>,
+    pub if_none_match: Lines<'a>,
+    pub if_modified_since: Option<&'a [u8]>,
+    pub if_unmodified_since: Option<&'a [u8]>,
+}
+
+impl<'a> RequestFacts<'a> {
+    /// Reads all field lines of a request once.
+    pub fn gather<F: Fields>(method: &'a Method, fields: &'a F) -> Self {
+        let mut facts = RequestFacts {
+            method,
+            directives: RequestDirectives::default(),
+            authorization: false,
+            cookie: false,
+            method_override: false,
+            range: None,
+            if_range: None,
+            if_match: Lines::new(),
+            if_none_match: Lines::new(),
+            if_modified_since: None,
+            if_unmodified_since: None,
+        };
+        let mut cache_control = false;
+        let mut pragma = None;
+        for (name, value) in fields.lines() {
+            match name.len() {
+                5 if is(name, b"range") => single(&mut facts.range, value),
+                6 if is(name, b"cookie") => facts.cookie = true,
+                6 if is(name, b"pragma") => pragma = Some(value),
+                8 if is(name, b"if-match") => facts.if_match.push(value),
+                8 if is(name, b"if-range") => single(&mut facts.if_range, value),
+                13 if is(name, b"cache-control") => {
+                    cache_control = true;
+                    facts.directives.add_line(value);
+                }
+                13 if is(name, b"authorization") => facts.authorization = true,
+                13 if is(name, b"if-none-match") => facts.if_none_match.push(value),
+                13 | 17 | 19 | 22 => facts.gather_rare(name, value),
+                _ => {}
+            }
+        }
+        if let Some(line) = pragma
+            && !cache_control
+        {
+            facts.directives.add_pragma(line);
+        }
+        facts
+    }
+
+    /// The fields that few requests carry, apart so that the loop above stays small.
+    fn gather_rare(&mut self, name: &[u8], value: &'a [u8]) {
+        match name.len() {
+            17 if is(name, b"if-modified-since") => single(&mut self.if_modified_since, value),
+            19 if is(name, b"if-unmodified-since") => single(&mut self.if_unmodified_since, value),
+            13 if is(name, b"x-http-method") => self.method_override = true,
+            17 if is(name, b"x-method-override") => self.method_override = true,
+            22 if is(name, b"x-http-method-override") => self.method_override = true,
+            _ => {}
+        }
+    }
+}
+
+/// Whether a field's name, in any case, is `lower`.
+#[inline]
+fn is(name: &[u8], lower: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(lower)
+}
+
+/// A field that is no list: a second line makes it invalid.
+fn single<'a>(slot: &mut Option<&'a [u8]>, value: &'a [u8]) {
+    *slot = Some(if slot.is_some() { b"" } else { value });
+}
+
+/// What the cache needs to know of one response head.
+#[derive(Debug, Clone, Default)]
+pub struct ResponseFacts<'a> {
+    pub directives: ResponseDirectives,
+    pub expires: Lines<'a>,
+    pub age: Lines<'a>,
+    pub vary: Lines<'a>,
+    pub date: Option<&'a [u8]>,
+    pub last_modified: Option<&'a [u8]>,
+    pub etag: Option<&'a [u8]>,
+    pub content_encoding: Lines<'a>,
+    pub set_cookie: bool,
+    /// `Pragma: no-cache` without a Cache-Control beside it.
+    pub pragma_no_cache: bool,
+}
+
+impl<'a> ResponseFacts<'a> {
+    /// Reads all field lines of a response once, and the directives of the field that is meant for this cache.
+    pub fn gather<F: Fields>(fields: &'a F) -> Self {
+        let mut facts = ResponseFacts::default();
+        let (mut cache_control, mut own, mut cdn, mut surrogate) =
+            (Lines::new(), Lines::new(), Lines::new(), Lines::new());
+        for (name, value) in fields.lines() {
+            match name.len() {
+                3 if is(name, b"age") => facts.age.push(value),
+                4 if is(name, b"vary") => facts.vary.push(value),
+                4 if is(name, b"date") => _ = facts.date.get_or_insert(value),
+                4 if is(name, b"etag") => _ = facts.etag.get_or_insert(value),
+                6 if is(name, b"pragma") => facts.pragma_no_cache |= has_no_cache(value),
+                7 if is(name, b"expires") => facts.expires.push(value),
+                10 if is(name, b"set-cookie") => facts.set_cookie = true,
+                13 if is(name, b"cache-control") => cache_control.push(value),
+                13 if is(name, b"last-modified") => _ = facts.last_modified.get_or_insert(value),
+                16 if is(name, b"content-encoding") => facts.content_encoding.push(value),
+                17 if is(name, b"cdn-cache-control") => cdn.push(value),
+                17 if is(name, b"surrogate-control") => surrogate.push(value),
+                26 if is(name, b"headland-cdn-cache-control") => own.push(value),
+                _ => {}
+            }
+        }
+        facts.pragma_no_cache &= cache_control.is_empty();
+        // RFC 9213 section 2.2: the first field of the target list that is present and valid is the one obeyed.
+        facts.directives = structured::targeted_directives(&own)
+            .or_else(|| structured::targeted_directives(&cdn))
+            .or_else(|| surrogate::directives(&surrogate))
+            .unwrap_or_else(|| from_cache_control(&cache_control));
+        if facts.directives.source == DirectiveSource::Targeted {
+            // RFC 9213 section 2.2: Cache-Control and Expires MUST be ignored then.
+            facts.expires.clear();
+            facts.pragma_no_cache = false;
+        }
+        facts
+    }
+}
+
+fn has_no_cache(pragma: &[u8]) -> bool {
+    crate::syntax::directives(pragma).any(|(name, _)| is(name, b"no-cache"))
+}
+
+fn from_cache_control(lines: &[&[u8]]) -> ResponseDirectives {
+    let mut directives = ResponseDirectives::default();
+    for line in lines {
+        directives.add_line(line);
+    }
+    directives
+}
+
+/// Whether `name` is one of the fields that [`ResponseFacts`] prefers to Cache-Control.
+pub fn is_targeted_field(name: &[u8]) -> bool {
+    match name.len() {
+        17 => is(name, b"cdn-cache-control") || is(name, b"surrogate-control"),
+        26 => is(name, b"headland-cdn-cache-control"),
+        _ => false,
+    }
+}

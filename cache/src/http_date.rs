@@ -1,0 +1,105 @@
+//! HTTP-date (RFC 9110 section 5.6.7): reading the three formats, writing the preferred one.
+//!
+//! Strict in shape, lenient in case: RFC 9111 section 4.2 asks caches to match names case-insensitively and to take a
+//! date with a zone other than GMT as invalid. The name of the weekday must be one, but need not be the right one.
+//! Moments before 1970 count as the epoch: they are as far in the past as anything here needs to be.
+
+use crate::Time;
+
+/// An HTTP-date as seconds since the Unix epoch.
+///
+/// `now` settles the century of an RFC 850 date: what would lie more than 50 years ahead is in the past.
+pub fn parse(bytes: &[u8], now: Time) -> Option<u64> {
+    match bytes.len() {
+        29 => imf_fixdate(bytes),
+        24 => asctime(bytes),
+        _ => rfc850(bytes, now),
+    }
+}
+
+/// The IMF-fixdate of a moment, as Date and Last-Modified carry it.
+pub fn format(time: Time) -> String {
+    httpdate::fmt_http_date(std::time::UNIX_EPOCH + std::time::Duration::from_secs(time.as_secs()))
+}
+
+const DAYS: [&[u8]; 7] = [b"monday", b"tuesday", b"wednesday", b"thursday", b"friday", b"saturday", b"sunday"];
+const MONTHS: &[u8; 36] = b"janfebmaraprmayjunjulaugsepoctnovdec";
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT`
+fn imf_fixdate(b: &[u8]) -> Option<u64> {
+    let shaped = is_short_day(&b[..3]) && &b[3..5] == b", " && b[7] == b' ' && b[11] == b' ' && b[16] == b' ';
+    (shaped && b[25] == b' ' && b[26..].eq_ignore_ascii_case(b"gmt")).then_some(())?;
+    seconds(number(&b[12..16])?, month(&b[8..11])?, number(&b[5..7])?, &b[17..25])
+}
+
+/// `Sun Nov  6 08:49:37 1994`
+fn asctime(b: &[u8]) -> Option<u64> {
+    let shaped = is_short_day(&b[..3]) && b[3] == b' ' && b[7] == b' ' && b[10] == b' ' && b[19] == b' ';
+    shaped.then_some(())?;
+    let day = if b[8] == b' ' { number(&b[9..10])? } else { number(&b[8..10])? };
+    seconds(number(&b[20..])?, month(&b[4..7])?, day, &b[11..19])
+}
+
+/// `Sunday, 06-Nov-94 08:49:37 GMT`
+fn rfc850(bytes: &[u8], now: Time) -> Option<u64> {
+    let comma = memchr::memchr(b',', bytes)?;
+    let (day_name, b) = bytes.split_at(comma);
+    DAYS.iter().any(|day| day_name.eq_ignore_ascii_case(day)).then_some(())?;
+    let shaped = b.len() == 24 && b[1] == b' ' && b[4] == b'-' && b[8] == b'-' && b[11] == b' ' && b[20] == b' ';
+    (shaped && b[21..].eq_ignore_ascii_case(b"gmt")).then_some(())?;
+    let (day, month, short) = (number(&b[2..4])?, month(&b[5..8])?, number(&b[9..11])?);
+    // RFC 9110 section 5.6.7: a two-digit year that appears to be more than 50 years in the future is in the past.
+    const FIFTY_YEARS_SECS: u64 = 18_262 * 86_400;
+    let century = civil_year(now) / 100 * 100;
+    let limit = now.as_secs() + FIFTY_YEARS_SECS;
+    let within = |century: u64| seconds(century + short, month, day, &b[12..20]).filter(|&at| at <= limit);
+    within(century + 100).or_else(|| within(century)).or_else(|| within(century.saturating_sub(100)))
+}
+
+/// The year of the Gregorian calendar that `now` falls in.
+fn civil_year(now: Time) -> u64 {
+    let days = now.as_secs() / 86_400;
+    // An estimate by the mean year is off by one at most.
+    let year = 1970 + days * 400 / 146_097;
+    if days < days_before_year(year) { year - 1 } else { year }
+}
+
+fn is_short_day(name: &[u8]) -> bool {
+    DAYS.iter().any(|day| name.eq_ignore_ascii_case(&day[..3]))
+}
+
+/// The month as 1 to 12.
+fn month(name: &[u8]) -> Option<u64> {
+    MONTHS.chunks_exact(3).zip(1..).find(|(month, _)| name.eq_ignore_ascii_case(month)).map(|(_, number)| number)
+}
+
+/// Digits only: no sign, no space.
+fn number(digits: &[u8]) -> Option<u64> {
+    crate::syntax::decimal(digits)
+}
+
+/// Seconds since the epoch of a calendar date and `HH:MM:SS`; `None` for a date that does not exist.
+fn seconds(year: u64, month: u64, day: u64, clock: &[u8]) -> Option<u64> {
+    const MONTH_DAYS: [u64; 12] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let leap = is_leap(year);
+    let days_in = |m: u64| MONTH_DAYS[(m - 1) as usize] + u64::from(leap && m == 2);
+    let (hour, minute, second) = (number(&clock[..2])?, number(&clock[3..5])?, number(&clock[6..8])?);
+    let exists = clock[2] == b':' && clock[5] == b':' && (1..=days_in(month)).contains(&day);
+    // 60 is a leap second (RFC 9110 section 5.6.7 allows it); it counts as the second before, never later.
+    (exists && hour < 24 && minute < 60 && second <= 60).then_some(())?;
+    if year < 1970 {
+        return Some(0);
+    }
+    let days = days_before_year(year) + (1..month).map(days_in).sum::<u64>() + day - 1;
+    Some(days * 86_400 + hour * 3_600 + minute * 60 + second.min(59))
+}
+
+const fn is_leap(year: u64) -> bool {
+    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+}
+
+/// Days from 1970-01-01 to the first day of `year` (1970 or later).
+const fn days_before_year(year: u64) -> u64 {
+    let before = year - 1;
+    (year - 1970) * 365 + (before / 4 - 1969 / 4) - (before / 100 - 1969 / 100) + (before / 400 - 1969 / 400)
+}

@@ -1,0 +1,178 @@
+//! Vary (RFC 9111 section 4.1): which request fields chose a stored response, and whether another request would
+//! have chosen it too.
+//!
+//! [`VarySpec`] is the set of names, [`VaryFacts`] the set with the values of one request. Values are normalised, so
+//! that spelling does not split what means the same: Accept-Encoding becomes the set of known codings it allows, any
+//! other field its comma-separated members without the white space around them. Comparing allocates nothing for
+//! values of ordinary length.
+
+use smallvec::SmallVec;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::Fields;
+use crate::codings::AcceptedCodings;
+use crate::syntax::{self, is_token};
+
+/// A response whose Vary names more fields than this is not stored.
+pub const VARY_NAMES_MAX: usize = 16;
+
+/// The names in a Vary field: lower case, sorted, without duplicates.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct VarySpec {
+    names: Box<[Box<str>]>,
+}
+
+/// Why a Vary field makes a response unusable for another request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VaryError {
+    /// `*`, or something that is no field name: no other request matches (RFC 9111 section 4.1).
+    Star,
+    /// More than [`VARY_NAMES_MAX`] names.
+    TooMany,
+}
+
+impl VarySpec {
+    /// Reads the Vary lines of a response.
+    pub fn parse(lines: &[&[u8]]) -> Result<Self, VaryError> {
+        let mut names: SmallVec<[Box<str>; 4]> = SmallVec::new();
+        for name in lines.iter().flat_map(|line| line.split(|&b| b == b',')).map(syntax::trim) {
+            if name.is_empty() {
+                continue;
+            }
+            if name == b"*" || !is_token(name) {
+                return Err(VaryError::Star);
+            }
+            let name = std::str::from_utf8(name).map_err(|_| VaryError::Star)?.to_ascii_lowercase();
+            if let Err(place) = names.binary_search_by(|known| (**known).cmp(&name)) {
+                if names.len() == VARY_NAMES_MAX {
+                    return Err(VaryError::TooMany);
+                }
+                names.insert(place, name.into_boxed_str());
+            }
+        }
+        Ok(VarySpec { names: names.into_vec().into_boxed_slice() })
+    }
+
+    /// The names, in lower case and in order.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.names.iter().map(|name| &**name)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Whether `name` (in lower case) is in the set.
+    pub fn contains(&self, name: &str) -> bool {
+        self.names.iter().any(|known| &**known == name)
+    }
+
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        self.names.iter().map(|name| size_of::<Box<str>>() + name.len()).sum()
+    }
+}
+
+/// The names in Vary with the values that one request had for them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct VaryFacts {
+    spec: VarySpec,
+    /// For each name of the spec a length (4 bytes, little-endian) and the normalised value.
+    values: Box<[u8]>,
+}
+
+/// A normalised value while it is compared: on the stack up to the size of an ordinary one.
+type Scratch = SmallVec<[u8; 256]>;
+
+impl VaryFacts {
+    /// What `request` says in the fields that `spec` names.
+    pub fn of(spec: &VarySpec, request: &impl Fields) -> Self {
+        let mut values = Scratch::new();
+        for name in spec.names() {
+            put_value(name, request, &mut values);
+        }
+        VaryFacts { spec: spec.clone(), values: values.into_vec().into_boxed_slice() }
+    }
+
+    /// RFC 9111 section 4.1: whether every field that was nominated matches that of `request`.
+    pub fn matches(&self, request: &impl Fields) -> bool {
+        if self.spec.is_empty() {
+            return true;
+        }
+        let mut rest = &*self.values;
+        let mut scratch = Scratch::new();
+        self.spec.names().all(|name| {
+            scratch.clear();
+            put_value(name, request, &mut scratch);
+            match rest.split_at_checked(scratch.len()) {
+                Some((value, behind)) if *value == *scratch => {
+                    rest = behind;
+                    true
+                }
+                _ => false,
+            }
+        })
+    }
+
+    pub fn spec(&self) -> &VarySpec {
+        &self.spec
+    }
+
+    /// Names and values in one number: equal facts have equal hashes.
+    pub fn hash(&self) -> u64 {
+        if self.spec.is_empty() {
+            return 0;
+        }
+        let mut bytes = Scratch::new();
+        for name in self.spec.names() {
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.push(b':');
+        }
+        bytes.extend_from_slice(&self.values);
+        xxh3_64(&bytes)
+    }
+
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        self.spec.heap_bytes() + self.values.len()
+    }
+}
+
+/// Appends the length-prefixed, normalised value of `name`, which is in lower case. A field that is absent differs
+/// from one that is empty.
+fn put_value(name: &str, request: &impl Fields, out: &mut Scratch) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    if name == "accept-encoding" {
+        out.push(AcceptedCodings::of(request).bits());
+    } else {
+        let mut lines = request.named(name).peekable();
+        if lines.peek().is_some() {
+            out.push(b'=');
+        }
+        lines.for_each(|line| put_list(line, start + 5, out));
+    }
+    let len = (out.len() - start - 4) as u32;
+    out[start..start + 4].copy_from_slice(&len.to_le_bytes());
+}
+
+/// Appends the members of a list line, separated by one comma, to what stands behind `start`.
+///
+/// RFC 9111 section 4.1 allows to normalise where the field's syntax allows it: white space around commas and empty
+/// members never mean anything (RFC 9110 section 5.6.1). Inside a quoted string nothing is touched.
+fn put_list(line: &[u8], start: usize, out: &mut Scratch) {
+    let mut quoted = false;
+    let mut escaped = false;
+    let members = line.split(|&byte| {
+        let separates = byte == b',' && !quoted;
+        quoted ^= byte == b'"' && !escaped;
+        escaped = quoted && byte == b'\\' && !escaped;
+        separates
+    });
+    for member in members.map(syntax::trim).filter(|member| !member.is_empty()) {
+        if out.len() > start {
+            out.push(b',');
+        }
+        out.extend_from_slice(member);
+    }
+}
