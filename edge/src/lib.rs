@@ -1,1 +1,5 @@
 //! edge
+
+pub mod h1;
+pub mod hop_by_hop;
+pub mod limits;
