@@ -1,0 +1,80 @@
+"""Keeping the journal small: which purges later ones make pointless, and what becomes of too many. Pure.
+
+Two steps, both over whole purges, oldest first:
+
+1. A purge goes when each of its rules is covered by a newer one. A newer rule covers an older one of the same kind and
+   value, and `all` covers every kind; but a soft rule never covers a hard one.
+2. When more rules than the bound are left, the oldest are folded into one purge of everything that is as old as the
+   newest of them. Folding purges more than was asked, never less: whatever a folded rule made stale or gone is older
+   than the fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from purge_api.record import PurgeRecord, new_id
+
+__all__ = ["compacted"]
+
+FOLD_ACTOR = "journal"
+"""Who asked for a fold, in its record."""
+
+
+@dataclass(slots=True)
+class _Newer:
+    """The rules seen so far, walking from the newest purge to the oldest."""
+
+    hard: set[tuple[str, str]] = field(default_factory=set)
+    any: set[tuple[str, str]] = field(default_factory=set)
+
+    def covers(self, kind: str, value: str, *, soft: bool) -> bool:
+        seen = self.any if soft else self.hard
+        return (kind, value) in seen or ("all", "") in seen
+
+    def add(self, record: PurgeRecord) -> None:
+        rules = [(record.kind, value) for value in record.items]
+        self.any.update(rules)
+        if not record.soft:
+            self.hard.update(rules)
+
+
+def compacted(records: Sequence[PurgeRecord], rules_max: int) -> list[PurgeRecord]:
+    """What has to be kept of `records` (oldest first), holding at most `rules_max` rules; in the same order."""
+    kept = _without_covered(records)
+    excess = sum(len(record.items) for record in kept) - rules_max
+    if excess <= 0:
+        return kept
+    folded = 0
+    taken = 0
+    while folded < len(kept) and taken <= excess:  # one more than the excess, because the fold is a rule as well
+        taken += len(kept[folded].items)
+        folded += 1
+    return [_fold(kept[:folded]), *kept[folded:]]
+
+
+def _without_covered(records: Sequence[PurgeRecord]) -> list[PurgeRecord]:
+    newer = _Newer()
+    kept = []
+    for record in reversed(records):
+        if not all(newer.covers(record.kind, value, soft=record.soft) for value in record.items):
+            kept.append(record)
+        newer.add(record)
+    kept.reverse()
+    return kept
+
+
+def _fold(records: Sequence[PurgeRecord]) -> PurgeRecord:
+    newest = records[-1]
+    return PurgeRecord(
+        id=new_id(newest.last_epoch),
+        epoch=newest.last_epoch,
+        kind="all",
+        items=("",),
+        soft=all(record.soft for record in records),
+        actor=FOLD_ACTOR,
+        client="",
+        received_ms=newest.received_ms,
+        applied_ms=newest.applied_ms,
+    )

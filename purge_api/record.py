@@ -1,0 +1,140 @@
+"""One purge as the journal keeps it and the API shows it.
+
+A purge has one kind and one mode and any number of items; each item becomes one rule with an epoch of its own, counted
+up from `epoch`. Epochs order purges against each other and against fills; they never repeat, also over restarts.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+__all__ = ["Draft", "PurgeRecord", "new_id", "utc"]
+
+ID_RANDOM_BYTES = 8
+"""Randomness in an id, so that ids of two nodes never meet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A purge that was checked and waits to be written."""
+
+    kind: str
+    items: tuple[str, ...]
+    """The values of its rules, canonical; one empty string for the kind `all`."""
+    soft: bool
+    actor: str
+    """The name of the token, or `PURGE` for the data port."""
+    client: str
+    """The address it came from."""
+    received_ms: int
+    """Unix time in milliseconds."""
+    idempotency: tuple[str, str] | None = None
+    """Digests of the caller's key and of the body, when a key was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeRecord:
+    """A purge that is durable."""
+
+    id: str
+    epoch: int
+    """The epoch of the first item."""
+    kind: str
+    items: tuple[str, ...]
+    soft: bool
+    actor: str
+    client: str
+    received_ms: int
+    applied_ms: int
+    """Unix time in milliseconds at which its rules were in force (for one read back: were written)."""
+    idempotency: tuple[str, str] | None = None
+
+    @property
+    def last_epoch(self) -> int:
+        """The epoch of the last item."""
+        return self.epoch + len(self.items) - 1
+
+    @property
+    def mode(self) -> str:
+        """`soft` or `hard`."""
+        return "soft" if self.soft else "hard"
+
+    def rules(self) -> Iterator[tuple[int, str]]:
+        """Epoch and value of each rule."""
+        return zip(range(self.epoch, self.epoch + len(self.items)), self.items, strict=True)
+
+    def to_row(self) -> dict[str, Any]:
+        """The form on disk."""
+        row: dict[str, Any] = {
+            "id": self.id,
+            "epoch": self.epoch,
+            "kind": self.kind,
+            "items": self.items,
+            "soft": self.soft,
+            "actor": self.actor,
+            "client": self.client,
+            "received_ms": self.received_ms,
+            "applied_ms": self.applied_ms,
+        }
+        if self.idempotency is not None:
+            row["idempotency"] = self.idempotency
+        return row
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> PurgeRecord:
+        """The inverse of `to_row`; raises `KeyError`, `TypeError` or `ValueError` for anything else."""
+        pair = row.get("idempotency")
+        return cls(
+            id=_text(row["id"]),
+            epoch=_count(row["epoch"]),
+            kind=_text(row["kind"]),
+            items=tuple(_text(item) for item in row["items"]),
+            soft=bool(row["soft"]),
+            actor=_text(row["actor"]),
+            client=_text(row["client"]),
+            received_ms=_count(row["received_ms"]),
+            applied_ms=_count(row["applied_ms"]),
+            idempotency=None if pair is None else (_text(pair[0]), _text(pair[1])),
+        )
+
+    def to_answer(self, node_name: str) -> dict[str, Any]:
+        """The form in answers of the API."""
+        applied = utc(self.applied_ms)
+        return {
+            "id": self.id,
+            "state": "applied",
+            "type": self.kind,
+            "mode": self.mode,
+            "items": [] if self.kind == "all" else list(self.items),
+            "received_at": utc(self.received_ms),
+            "applied_at": applied,
+            "epoch": self.last_epoch,
+            "actor": self.actor,
+            "nodes": [{"name": node_name, "state": "applied", "applied_at": applied}],
+        }
+
+
+def new_id(epoch: int) -> str:
+    """An id that leads back to its row: the epoch, and randomness."""
+    return f"{epoch}-{secrets.token_hex(ID_RANDOM_BYTES)}"
+
+
+def utc(unix_ms: int) -> str:
+    """A Unix time in milliseconds as RFC 3339 with milliseconds."""
+    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("expected a string")
+    return value
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError("expected a whole number that is not negative")
+    return value

@@ -1,0 +1,506 @@
+"""The purge API over HTTP: every answer of the table in its issue, against a real journal on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import orjson
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client import CollectorRegistry
+
+from purge_api import api as api_module
+from purge_api.client import Answered, PurgeClient, Unreachable
+from purge_api.mount import mount
+from purge_api.rate import RateLimiter
+
+SECRET = "s3cret-of-ci"
+READER = "s3cret-of-reader"
+TAGGER = "s3cret-of-tagger"
+URL = "https://www.example.com/a"
+
+
+class ListLedger:
+    """The shape of the ledger in memory, as a list."""
+
+    def __init__(self) -> None:
+        self.applied: list[tuple[str, str, bool, int]] = []
+
+    def apply(self, kind: str, value: str, soft: bool, at_ms: int, epoch: int | None = None) -> int:
+        self.applied.append((kind, value, soft, epoch or self.epoch() + 1))
+        return self.applied[-1][3]
+
+    def epoch(self) -> int:
+        return self.applied[-1][3] if self.applied else 0
+
+
+@dataclass(frozen=True)
+class Token:
+    name: str
+    secret: str
+    scopes: frozenset[str]
+
+
+def canonicalise(url: str) -> tuple[str, str, str]:
+    parts = urlsplit(url)
+    if "%2f" in url.lower():
+        raise ValueError("an encoded slash is refused")
+    return parts.scheme.lower(), parts.netloc.lower(), (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+TOKENS = (
+    Token("ci", SECRET, frozenset({"purge"})),
+    Token("reader", READER, frozenset({"read"})),
+    Token("tagger", TAGGER, frozenset({"purge:tag"})),
+)
+
+
+@dataclass
+class Context:
+    state_dir: Path
+    tokens: tuple[Token, ...] = TOKENS
+    node_name: str = "pop1"
+    ledger: ListLedger = field(default_factory=ListLedger)
+    canonicalise: Callable[[str], tuple[str, str, str]] = canonicalise
+    on_purge: list = field(default_factory=list)
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    sources: dict = field(default_factory=dict)
+
+
+@pytest.fixture
+def context(tmp_path):
+    return Context(tmp_path)
+
+
+@pytest.fixture
+async def client(context):
+    app = web.Application()
+    mount(app, context)
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+def bearer(secret: str = SECRET, **more: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {secret}", **more}
+
+
+def order(kind: str = "url", items: object = (URL,), **more: object) -> dict[str, object]:
+    return {"type": kind, "items": list(items) if isinstance(items, tuple) else items, **more}
+
+
+async def problem(response, status: int, word: str) -> dict:
+    assert response.status == status, await response.text()
+    assert response.content_type == "application/problem+json"
+    document = await response.json()
+    assert document["status"] == status
+    assert document["type"] == f"urn:headland:purge:{word}"
+    assert document["title"]
+    assert document["detail"]
+    return document
+
+
+# -- purging ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_purge_is_created_with_its_place_and_state(client, context):
+    response = await client.post("/v1/purges", json=order(), headers=bearer())
+    assert response.status == 201
+    body = await response.json()
+    assert response.headers["Location"] == f"/v1/purges/{body['id']}"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert body["state"] == "applied"
+    assert (body["type"], body["mode"], body["items"], body["epoch"]) == ("url", "hard", [URL], 1)
+    assert body["nodes"] == [{"name": "pop1", "state": "applied", "applied_at": body["applied_at"]}]
+    assert body["received_at"] <= body["applied_at"]
+    assert context.ledger.applied == [("url", URL, False, 1)]
+    again = await client.get(response.headers["Location"], headers=bearer())
+    assert again.status == 200
+    assert await again.json() == body
+
+
+@pytest.mark.parametrize(
+    ("body", "rules"),
+    [
+        (order("url", ("HTTPS://WWW.example.com/a?b=c",)), [("url", "https://www.example.com/a?b=c", False)]),
+        (order("url", (URL, URL)), [("url", URL, False)]),
+        (order("prefix", ("www.example.com/img/",)), [("prefix", "www.example.com/img/", False)]),
+        (order("prefix", ("https://www.example.com/img/",)), [("prefix", "www.example.com/img/", False)]),
+        (order("host", ("WWW.example.com",)), [("host", "www.example.com", False)]),
+        (order("host", ("127.0.0.1:8080",)), [("host", "127.0.0.1:8080", False)]),
+        (order("tag", ("news", "Sport/1"), mode="soft"), [("tag", "news", True), ("tag", "Sport/1", True)]),
+        (order("all", ("*",)), [("all", "", False)]),
+        (order("all", ()), [("all", "", False)]),
+        ({"type": "all", "mode": "soft"}, [("all", "", True)]),
+    ],
+)
+async def test_each_kind_becomes_canonical_rules(client, context, body, rules):
+    response = await client.post("/v1/purges", json=body, headers=bearer())
+    assert response.status == 201, await response.text()
+    assert [rule[:3] for rule in context.ledger.applied] == rules
+
+
+@pytest.mark.parametrize(
+    ("body", "word", "says"),
+    [
+        (b"{", "bad-json", "not JSON"),
+        (b"[]", "bad-request", "object"),
+        (b'{"type":"url","items":["https://a/"],"dry_run":true}', "unknown-member", "dry_run"),
+        (b"{}", "missing-member", "type is missing"),
+        (order("ban"), "bad-type", "one of url, prefix, host, tag, all"),
+        (order(mode="gone"), "bad-mode", "one of hard, soft"),
+        (order("url", ()), "bad-items", "items is empty"),
+        (order("url", None), "bad-items", "list of strings"),
+        (order("url", URL), "bad-items", "list of strings"),
+        (order("all", (URL,)), "bad-items", "takes no items"),
+        (order("url", (URL, "/relative")), "bad-item", "item 1 is refused: expected an absolute URL"),
+        (order("url", (URL, 7)), "bad-item", "item 1 is refused: expected a string, not 7"),
+        (order("url", ("https://a.example/%2f",)), "bad-item", "item 0 is refused: an encoded slash"),
+        (order("url", ("https://a.example/\r\nX",)), "bad-item", "control character"),
+        (order("url", ("https://a.example/" + "x" * 8192,)), "bad-item", "longer than 8192 bytes"),
+        (order("prefix", ("/img/",)), "bad-item", "expected host and path"),
+        (order("prefix", ("www.example.com",)), "bad-item", "expected host and path"),
+        (order("prefix", ("www.example.com/img/*",)), "bad-item", "no wildcard"),
+        (order("prefix", ("www.example.com/img?a",)), "bad-item", "no query"),
+        (order("host", ("https://www.example.com",)), "bad-item", "without scheme"),
+        (order("host", ("*.example.com",)), "bad-item", "no wildcard"),
+        (order("tag", ("a,b",)), "bad-item", "no comma"),
+        (order("tag", ("a b",)), "bad-item", "space"),
+        (order("tag", ("",)), "bad-item", "is empty"),
+        (order("tag", ("x" * 1025,)), "bad-item", "longer than 1024 bytes"),
+    ],
+)
+async def test_a_bad_order_is_refused_whole_and_named(client, context, body, word, says):
+    data = body if isinstance(body, bytes) else orjson.dumps(body)
+    response = await client.post(
+        "/v1/purges", data=data, headers=bearer() | {"Content-Type": "application/json; charset=utf-8"}
+    )
+    document = await problem(response, 400, word)
+    assert says in document["detail"]
+    assert context.ledger.applied == []
+    if word == "bad-item":
+        assert document["errors"][0]["index"] in {0, 1}
+        assert document["errors"][0]["reason"]
+
+
+@pytest.mark.parametrize(("kind", "item", "limit"), [("url", URL, 500), ("tag", "t", 256), ("host", "h", 256)])
+async def test_items_are_bounded(client, kind, item, limit):
+    response = await client.post("/v1/purges", json=order(kind, [item] * (limit + 1)), headers=bearer())
+    document = await problem(response, 413, "too-many-items")
+    assert str(limit) in document["detail"]
+    response = await client.post("/v1/purges", json=order(kind, [item] * limit), headers=bearer())
+    assert response.status == 201
+
+
+async def test_a_body_is_bounded_whether_its_length_is_told_or_not(client):
+    large = b" " * (api_module.BODY_BYTES_MAX + 1)
+    fields = bearer() | {"Content-Type": "application/json"}
+    await problem(await client.post("/v1/purges", data=io.BytesIO(large), headers=fields), 413, "body")
+
+    async def chunks():
+        for start in range(0, len(large), 65_536):
+            yield large[start : start + 65_536]
+
+    await problem(await client.post("/v1/purges", data=chunks(), headers=fields), 413, "body")
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""]
+)
+async def test_a_body_that_a_form_could_send_is_refused(client, context, content_type):
+    response = await client.post(
+        "/v1/purges", data=orjson.dumps(order()), headers=bearer() | {"Content-Type": content_type}
+    )
+    await problem(response, 415, "content-type")
+    assert context.ledger.applied == []
+
+
+# -- who --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({}, 401),
+        (bearer("wrong"), 401),
+        (bearer(""), 401),
+        (bearer(SECRET[:-1]), 401),
+        (bearer(SECRET + "x"), 401),
+        ({"Authorization": f"Basic {SECRET}"}, 401),
+        ({"Authorization": SECRET}, 401),
+        ({"Cookie": f"token={SECRET}"}, 401),
+        ({"X-Token": SECRET}, 401),
+        (bearer(READER), 403),
+        (bearer(TAGGER), 403),
+        ({"Fastly-Key": SECRET, "AccessKey": "other"}, 400),
+        (bearer(), 201),
+        ({"authorization": f"bearer   {SECRET}"}, 201),
+        ({"Fastly-Key": SECRET}, 201),
+        ({"AccessKey": SECRET}, 201),
+        ({"X-Auth-Key": SECRET, "X-Auth-Email": "a@example.com"}, 201),
+        (bearer() | {"Fastly-Key": SECRET}, 201),
+    ],
+)
+async def test_only_a_known_token_with_the_scope_purges(client, context, fields, status):
+    response = await client.post("/v1/purges", json=order(), headers=fields)
+    assert response.status == status
+    assert len(context.ledger.applied) == (status == 201)
+    if status == 401:
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
+        assert SECRET not in await response.text()
+
+
+async def test_a_token_in_the_query_is_never_looked_at(client):
+    response = await client.post(f"/v1/purges?token={SECRET}&access_token={SECRET}", json=order())
+    await problem(response, 401, "no-token")
+
+
+async def test_a_scope_may_be_for_one_kind(client):
+    assert (await client.post("/v1/purges", json=order("tag", ("a",)), headers=bearer(TAGGER))).status == 201
+    document = await problem(await client.post("/v1/purges", json=order(), headers=bearer(TAGGER)), 403, "scope")
+    assert "purge:url" in document["detail"]
+
+
+async def test_without_tokens_there_is_no_purging(client, context):
+    context.tokens = ()
+    document = await problem(await client.post("/v1/purges", json=order(), headers=bearer()), 403, "no-tokens")
+    assert "no token is configured" in document["detail"]
+
+
+async def test_tokens_are_replaced_without_a_restart(client, context):
+    context.tokens = (Token("new", "fresh", frozenset({"purge"})),)
+    assert (await client.post("/v1/purges", json=order(), headers=bearer())).status == 401
+    assert (await client.post("/v1/purges", json=order(), headers=bearer("fresh"))).status == 201
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Host": "rebound.example"}, 403),
+        ({"Host": "127.0.0.1.evil.example"}, 403),
+        ({"Host": ""}, 403),
+        ({"Host": "localhost:9090"}, 201),
+        ({"Host": "[::1]:9090"}, 201),
+        ({"Host": "127.0.0.1"}, 201),
+        ({"Host": "localhost:9090", "Origin": "http://localhost:9090", "Sec-Fetch-Site": "same-origin"}, 201),
+    ],
+)
+async def test_pages_of_other_sites_and_rebound_names_are_refused(client, context, fields, status):
+    response = await client.post("/v1/purges", json=order(), headers=bearer() | fields)
+    assert response.status == status
+    assert "Access-Control-Allow-Origin" not in response.headers
+    assert len(context.ledger.applied) == (status == 201)
+
+
+async def test_a_preflight_is_refused(client):
+    response = await client.options(
+        "/v1/purges", headers={"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+    )
+    await problem(response, 405, "method")
+    assert "Access-Control-Allow-Origin" not in response.headers
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_caller_sees_its_own_purges_and_a_reader_all(client):
+    posted = await client.post("/v1/purges", json=order(), headers=bearer())
+    place = posted.headers["Location"]
+    assert (await client.get(place, headers=bearer())).status == 200
+    assert (await client.get(place, headers=bearer(READER))).status == 200
+    await problem(await client.get(place, headers=bearer(TAGGER)), 404, "unknown-purge")
+    await problem(await client.get(place), 401, "no-token")
+    await problem(await client.get("/v1/purges/77-00", headers=bearer(READER)), 404, "unknown-purge")
+    await problem(await client.get("/v1/purges/%00", headers=bearer(READER)), 404, "unknown-purge")
+
+
+async def test_the_list_is_newest_first_and_bounded(client):
+    for number in range(5):
+        await client.post("/v1/purges", json=order("tag", [f"t{number}"]), headers=bearer())
+    listing = await (await client.get("/v1/purges?limit=3", headers=bearer(READER))).json()
+    assert [purge["items"] for purge in listing["purges"]] == [["t4"], ["t3"], ["t2"]]
+    assert listing["epoch"] == 5
+    await problem(await client.get("/v1/purges", headers=bearer()), 403, "scope")
+    for bad in ("0", "-1", "x", "99999999999999", "²"):
+        await problem(await client.get(f"/v1/purges?limit={bad}", headers=bearer(READER)), 400, "bad-limit")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("PUT", "/v1/purges"), ("DELETE", "/v1/purges/1-a"), ("PURGE", "/v1/purges")]
+)
+async def test_other_methods_are_not_allowed(client, method, path):
+    response = await client.request(method, path, headers=bearer())
+    await problem(response, 405, "method")
+    assert response.headers["Allow"]
+
+
+# -- again and again --------------------------------------------------------------------------------------------------
+
+
+async def test_the_same_key_with_the_same_body_gets_the_first_answer(client, context):
+    fields = bearer() | {"Idempotency-Key": "deploy-1"}
+    first = await client.post("/v1/purges", json=order(), headers=fields)
+    again = await client.post("/v1/purges", json=order(), headers=fields)
+    assert (first.status, again.status) == (201, 201)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert await first.json() == await again.json()
+    assert len(context.ledger.applied) == 1
+    other = await client.post("/v1/purges", json=order("tag", ("x",)), headers=fields)
+    await problem(other, 422, "idempotency-key-reused")
+    elsewhere = await client.post(
+        "/v1/purges", json=order("tag", ("x",)), headers=bearer(TAGGER) | {"Idempotency-Key": "deploy-1"}
+    )
+    assert elsewhere.status == 201
+    bad = await client.post("/v1/purges", json=order(), headers=bearer() | {"Idempotency-Key": "x" * 256})
+    await problem(bad, 400, "bad-idempotency-key")
+
+
+async def test_one_key_sent_at_once_many_times_is_applied_once(client, context):
+    fields = bearer() | {"Idempotency-Key": "deploy-1"}
+    answers = await asyncio.gather(*(client.post("/v1/purges", json=order(), headers=fields) for _ in range(20)))
+    ids = {(await answer.json())["id"] for answer in answers}
+    assert len(ids) == 1
+    assert len(context.ledger.applied) == 1
+
+
+async def test_idempotency_keys_outlive_a_restart(tmp_path):
+    ids = []
+    for _ in range(2):
+        app = web.Application()
+        mount(app, Context(tmp_path))
+        async with TestClient(TestServer(app)) as client:
+            answer = await client.post("/v1/purges", json=order(), headers=bearer() | {"Idempotency-Key": "k"})
+            ids.append((await answer.json())["id"])
+    assert ids[0] == ids[1]
+
+
+async def test_a_token_that_purges_too_much_is_told_when_to_come_back(client, monkeypatch):
+    now_s = 100.0
+    limiter = RateLimiter(lambda: now_s, per_second=2, burst=4)
+    monkeypatch.setattr(find_api(client), "_limiter", limiter)
+    assert (await client.post("/v1/purges", json=order("tag", ("a", "b", "c")), headers=bearer())).status == 201
+    refused = await client.post("/v1/purges", json=order("tag", ("a", "b", "c")), headers=bearer())
+    await problem(refused, 429, "rate")
+    assert refused.headers["Retry-After"] == "1"
+    assert refused.headers["RateLimit"] == '"items";r=1;t=2'
+    assert refused.headers["RateLimit-Policy"] == '"items";q=4;w=2'
+    other = await client.post("/v1/purges", json=order("tag", ("a",)), headers=bearer(TAGGER))
+    assert other.status == 201
+    now_s += 1
+    accepted = await client.post("/v1/purges", json=order("tag", ("a", "b", "c")), headers=bearer())
+    assert accepted.status == 201
+    assert accepted.headers["X-RateLimit-Remaining"] == "0"
+
+
+def find_api(client):
+    route = next(route for route in client.app.router.routes() if route.method == "POST")
+    return route.handler.__self__
+
+
+# -- around -----------------------------------------------------------------------------------------------------------
+
+
+async def test_each_purge_and_each_refusal_is_one_line_without_secrets(client, caplog):
+    caplog.set_level(logging.INFO, "headland.audit")
+    await client.post("/v1/purges", json=order("tag", ("evil\x1b", "a")), headers=bearer())
+    await client.post("/v1/purges", json=order(), headers=bearer())
+    await client.post("/v1/purges", json=order(), headers=bearer("wrong-secret"))
+    lines = [record.getMessage() for record in caplog.records if record.name == "headland.audit"]
+    assert len(lines) == 3
+    assert not any(SECRET in line or "wrong-secret" in line or "\x1b" in line or "\n" in line for line in lines)
+    refused, applied, unknown = (orjson.loads(line) for line in lines)
+    assert (refused["result"], refused["actor"], refused["status"]) == ("refused", "ci", 400)
+    assert (applied["result"], applied["actor"], applied["items"], applied["client"]) == (
+        "applied",
+        "ci",
+        [URL],
+        "127.0.0.1",
+    )
+    assert (unknown["result"], unknown["actor"], unknown["status"]) == ("refused", "", 401)
+
+
+async def test_purges_are_counted(client, context):
+    await client.post("/v1/purges", json=order("tag", ("a", "b"), mode="soft"), headers=bearer())
+    await client.post("/v1/purges", json=order(), headers=bearer("wrong"))
+    value = context.registry.get_sample_value
+    assert value("headland_purges_total", {"type": "tag", "mode": "soft"}) == 1
+    assert value("headland_purges_total", {"type": "url", "mode": "hard"}) == 0
+    assert value("headland_purge_items_total", {"type": "tag"}) == 2
+    assert value("headland_purge_refused_total", {"reason": "unknown-token"}) == 1
+    assert value("headland_purge_apply_seconds_count") == 1
+    assert [(shown["type"], shown["count"]) for shown in context.sources["purges"]()] == [("tag", 2)]
+
+
+async def test_a_purge_on_the_data_port_is_durable_when_it_is_answered(client, context):
+    (handler,) = context.on_purge
+    receipt = await handler("url", URL, True, "192.0.2.7")
+    assert receipt.ok
+    purge_id = orjson.loads(receipt.text)["id"]
+    assert context.ledger.applied == [("url", URL, True, 1)]
+    shown = await (await client.get(f"/v1/purges/{purge_id}", headers=bearer(READER))).json()
+    assert (shown["actor"], shown["mode"]) == ("PURGE", "soft")
+
+
+async def test_purges_of_a_node_going_down_are_refused(client, context):
+    find_api(client)._journal.close()
+    await problem(await client.post("/v1/purges", json=order(), headers=bearer()), 503, "journal")
+    (handler,) = context.on_purge
+    assert not (await handler("url", URL, True, "192.0.2.7")).ok
+    assert context.ledger.applied == []
+
+
+async def test_a_failing_handler_tells_the_client_nothing(client, context, caplog):
+    def broken(url: str) -> tuple[str, str, str]:
+        raise RuntimeError("secret detail")
+
+    context.canonicalise = broken
+    response = await client.post("/v1/purges", json=order(), headers=bearer())
+    document = await problem(response, 500, "internal")
+    assert "secret detail" not in str(document)
+    assert "secret detail" in caplog.text
+
+
+async def test_paths_outside_the_api_are_left_alone(client):
+    response = await client.get("/elsewhere")
+    assert response.status == 404
+    assert response.content_type == "text/plain"
+
+
+# -- the client -------------------------------------------------------------------------------------------------------
+
+
+async def test_the_client_purges_and_reads_back(client, context):
+    base = str(client.make_url("/"))
+    purger, reader = PurgeClient(base, SECRET), PurgeClient(base, READER)
+    result = await asyncio.to_thread(purger.purge, "url", [URL], soft=True)
+    assert (result.state, result.items, result.epoch) == ("applied", (URL,), 1)
+    assert await asyncio.to_thread(purger.show, result.id) == result
+    assert (await asyncio.to_thread(purger.purge, "all")).epoch == 2
+    many = await asyncio.to_thread(lambda: list(purger.purge_many("tag", [f"t{n}" for n in range(300)])))
+    assert [len(part.items) for part in many] == [256, 44]
+    assert len(await asyncio.to_thread(reader.recent)) == 4
+    assert len(context.ledger.applied) == 302
+
+
+async def test_the_client_says_what_went_wrong(client):
+    base = str(client.make_url("/"))
+    with pytest.raises(Answered, match="item 0 is refused") as caught:
+        await asyncio.to_thread(PurgeClient(base, SECRET).purge, "url", ["nonsense"])
+    assert caught.value.status == 400
+    assert caught.value.problem["errors"][0]["index"] == 0
+    with pytest.raises(Answered, match="expected Authorization") as caught:
+        await asyncio.to_thread(PurgeClient(base, None).purge, "all")
+    assert caught.value.status == 401
+    with pytest.raises(Unreachable, match="no answer from"):
+        await asyncio.to_thread(PurgeClient("http://127.0.0.1:1", SECRET).purge, "all")
+    with pytest.raises(ValueError, match="not an http"):
+        PurgeClient("ftp://host", None)

@@ -1,0 +1,373 @@
+"""The purge journal on a real disk: order, durability, group commit, refusal of whatever it did not write."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from purge_api import journal as journal_module
+from purge_api.compact import compacted
+from purge_api.errors import JournalBusy, JournalClosed, JournalDamaged, JournalFailed, JournalLocked
+from purge_api.journal import Journal
+from purge_api.record import Draft, PurgeRecord
+
+WAIT_S = 20
+"""Seconds after which a future that nobody resolves fails its test."""
+
+
+class ListLedger:
+    """The shape of the ledger in memory, as a list."""
+
+    def __init__(self, epoch: int = 0) -> None:
+        self.applied: list[tuple[str, str, bool, int]] = []
+        self._epoch = epoch
+
+    def apply(self, kind: str, value: str, soft: bool, at_ms: int, epoch: int | None = None) -> int:
+        self._epoch = self._epoch + 1 if epoch is None else max(self._epoch, epoch)
+        self.applied.append((kind, value, soft, self._epoch))
+        return self._epoch
+
+    def epoch(self) -> int:
+        return self._epoch
+
+
+class GatedLedger(ListLedger):
+    """Holds the first rule back until told, so that a queue builds up behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered = threading.Event()
+        self.gate = threading.Event()
+
+    def apply(self, kind: str, value: str, soft: bool, at_ms: int, epoch: int | None = None) -> int:
+        self.entered.set()
+        assert self.gate.wait(WAIT_S)
+        return super().apply(kind, value, soft, at_ms, epoch)
+
+
+def draft(*items: str, kind: str = "url", soft: bool = False) -> Draft:
+    return Draft(kind, items, soft, "ci", "192.0.2.1", 1_700_000_000_000)
+
+
+@contextlib.contextmanager
+def opened(directory: Path, ledger: ListLedger | None = None):
+    journal = Journal(directory, ledger or ListLedger())
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+def rows(directory: Path, statement: str, *arguments: object) -> list[tuple]:
+    with contextlib.closing(sqlite3.connect(directory / "cache.db")) as connection, connection:
+        return connection.execute(statement, arguments).fetchall()
+
+
+def test_an_answered_purge_is_in_force_and_is_there_again_after_reopening(tmp_path):
+    with opened(tmp_path) as journal:
+        record = journal.submit(draft("https://a.example/1", "https://a.example/2")).result(WAIT_S)
+        journal.submit(draft("news", kind="tag", soft=True)).result(WAIT_S)
+        assert journal._ledger.applied == [
+            ("url", "https://a.example/1", False, 1),
+            ("url", "https://a.example/2", False, 2),
+            ("tag", "news", True, 3),
+        ]
+    ledger = ListLedger()
+    with opened(tmp_path, ledger) as journal:
+        assert [rule[3] for rule in ledger.applied] == [1, 2, 3]
+        assert journal.counters.loaded == 3
+        again = journal.find(record.id).result(WAIT_S)
+        assert again is not None
+        assert (again.items, again.actor, again.epoch) == (record.items, "ci", 1)
+        assert journal.submit(draft("https://a.example/3")).result(WAIT_S).epoch == 4
+
+
+def test_epochs_go_on_from_the_greater_of_disk_and_memory(tmp_path):
+    with opened(tmp_path, ListLedger(epoch=41)) as journal:
+        assert journal.submit(draft("https://a.example/")).result(WAIT_S).epoch == 42
+
+
+def test_a_purge_is_written_before_it_is_applied(tmp_path):
+    ledger = GatedLedger()
+    with opened(tmp_path, ledger) as journal:
+        future = journal.submit(draft("https://a.example/"))
+        assert ledger.entered.wait(WAIT_S)
+        assert rows(tmp_path, "SELECT key FROM Cache") == [(1,)]
+        assert not future.done()
+        ledger.gate.set()
+        future.result(WAIT_S)
+
+
+def test_purges_that_wait_together_share_one_transaction(tmp_path):
+    ledger = GatedLedger()
+    with opened(tmp_path, ledger) as journal:
+        first = journal.submit(draft("https://a.example/first"))
+        assert ledger.entered.wait(WAIT_S)
+        futures = [journal.submit(draft(f"https://a.example/{number}")) for number in range(200)]
+        ledger.gate.set()
+        epochs = [future.result(WAIT_S).epoch for future in futures]
+        assert first.result(WAIT_S).epoch == 1
+        assert epochs == list(range(2, 202))
+        assert journal.counters.purges == 201
+        assert journal.counters.commits == 2
+
+
+def test_the_queue_before_the_disk_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(journal_module, "QUEUE_PURGES_MAX", 3)
+    ledger = GatedLedger()
+    with opened(tmp_path, ledger) as journal:
+        journal.submit(draft("https://a.example/first"))
+        assert ledger.entered.wait(WAIT_S)
+        futures = [journal.submit(draft("https://a.example/")) for _ in range(3)]
+        with pytest.raises(JournalBusy, match="3 purges wait"):
+            journal.submit(draft("https://a.example/"))
+        ledger.gate.set()
+        for future in futures:
+            future.result(WAIT_S)
+
+
+def test_closing_finishes_what_waits_and_takes_nothing_more(tmp_path):
+    ledger = GatedLedger()
+    with opened(tmp_path, ledger) as journal:
+        futures = [journal.submit(draft("https://a.example/")) for _ in range(5)]
+        ledger.gate.set()
+        journal.close()
+        assert all(future.done() for future in futures)
+        with pytest.raises(JournalClosed):
+            journal.submit(draft("https://a.example/"))
+
+
+def test_a_purge_that_cannot_be_written_is_not_applied(tmp_path, monkeypatch):
+    ledger = ListLedger()
+    with opened(tmp_path, ledger) as journal:
+        real = journal._store
+
+        def full(records):
+            real(records)
+            raise sqlite3.OperationalError("database or disk is full")
+
+        monkeypatch.setattr(journal, "_store", full)
+        with pytest.raises(JournalFailed, match="disk is full"):
+            journal.submit(draft("https://a.example/")).result(WAIT_S)
+        assert ledger.applied == []
+        assert rows(tmp_path, "SELECT key FROM Cache") == []
+        monkeypatch.undo()
+        assert journal.submit(draft("https://a.example/")).result(WAIT_S).epoch == 1
+
+
+def test_a_directory_is_used_by_one_journal_at_a_time(tmp_path):
+    with opened(tmp_path), pytest.raises(JournalLocked, match="in use"):
+        Journal(tmp_path, ListLedger())
+    with opened(tmp_path):
+        pass
+
+
+def test_commits_are_synced(tmp_path):
+    with opened(tmp_path) as journal:
+        assert journal._cache._sql("PRAGMA synchronous").fetchone() == (2,)
+        assert journal._cache._sql("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+# -- damage -----------------------------------------------------------------------------------------------------------
+
+
+class Bomb:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize(
+    ("key", "raw", "mode"), [("number", 1, 4), ("pickle", 0, 1)], ids=["a pickled value", "a pickled key"]
+)
+def test_a_pickle_is_refused_and_not_run(tmp_path, key, raw, mode):
+    directory, trace = tmp_path / "purges", tmp_path / "trace"
+    with opened(directory) as journal:
+        journal.submit(draft("https://a.example/")).result(WAIT_S)
+    pickled = pickle.dumps(Bomb(trace))
+    rows(
+        directory,
+        "INSERT INTO Cache(key, raw, store_time, access_time, mode, value) VALUES (?, ?, 0, 0, ?, ?)",
+        7 if key == "number" else pickled,
+        raw,
+        mode,
+        pickled,
+    )
+    with pytest.raises(JournalDamaged, match="damaged"):
+        Journal(directory, ListLedger())
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE Cache SET value = CAST(replace(CAST(value AS TEXT), 'a.example', 'b.example') AS BLOB)",
+        "UPDATE Cache SET value = x'7b7d'",
+        "UPDATE Cache SET value = x'00ff'",
+        "UPDATE Cache SET value = 'text'",
+        "UPDATE Cache SET filename = '/etc/hostname', mode = 2",
+        "UPDATE Cache SET key = 99",
+    ],
+)
+def test_a_row_that_was_changed_is_refused(tmp_path, statement):
+    with opened(tmp_path) as journal:
+        journal.submit(draft("https://a.example/")).result(WAIT_S)
+    rows(tmp_path, statement)
+    with pytest.raises(JournalDamaged, match=r"is damaged: .*move the directory away"):
+        Journal(tmp_path, ListLedger())
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path):
+    (tmp_path / "cache.db").write_bytes(b"not a database " * 1000)
+    with pytest.raises(JournalDamaged, match="is damaged"):
+        Journal(tmp_path, ListLedger())
+
+
+def test_pages_that_do_not_hold_together_are_refused(tmp_path):
+    with opened(tmp_path) as journal:
+        for number in range(200):
+            journal.submit(draft(f"https://a.example/{number}" + "x" * 300)).result(WAIT_S)
+    database = tmp_path / "cache.db"
+    data = bytearray(database.read_bytes())
+    for page in range(4096 * 4, len(data), 4096 * 3):
+        data[page : page + 64] = b"\xff" * 64
+    database.write_bytes(data)
+    with pytest.raises(JournalDamaged, match="is damaged"):
+        Journal(tmp_path, ListLedger())
+
+
+# -- a crash ----------------------------------------------------------------------------------------------------------
+
+WRITER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from purge_api.journal import Journal
+from purge_api.record import Draft
+
+class Ledger:
+    value = 0
+    def apply(self, kind, value, soft, at_ms, epoch=None):
+        self.value = epoch
+        return epoch
+    def epoch(self):
+        return self.value
+
+journal = Journal(Path({directory!r}), Ledger())
+number = 0
+while True:
+    futures = [journal.submit(Draft("url", ("https://a.example/%d" % (number + i),), False, "ci", "", 0)) for i in range(8)]
+    number += 8
+    for future in futures:
+        print(future.result().id, flush=True)
+"""
+
+
+@pytest.mark.parametrize("answers", [1, 17, 150])
+def test_kill_9_loses_no_answered_purge(tmp_path, answers):
+    root = str(Path(__file__).parent.parent)
+    program = WRITER.format(root=root, directory=str(tmp_path / "purges"))
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        ids = [process.stdout.readline().strip() for _ in range(answers)]
+        process.send_signal(signal.SIGKILL)
+        ids += process.stdout.read().split("\n")[:-1]
+    ledger = ListLedger()
+    with opened(tmp_path / "purges", ledger) as journal:
+        assert len(ids) >= answers
+        for purge_id in ids:
+            record = journal.find(purge_id).result(WAIT_S)
+            assert record is not None, purge_id
+            assert ("url", record.items[0], False, record.epoch) in ledger.applied
+
+
+# -- compaction -------------------------------------------------------------------------------------------------------
+
+
+def test_many_rows_are_packed_and_ids_still_lead_to_their_purges(tmp_path, monkeypatch):
+    monkeypatch.setattr(journal_module, "ROWS_UNPACKED_MIN", 10)
+    monkeypatch.setattr(journal_module, "RECENT_PURGES_MAX", 1)
+    with opened(tmp_path) as journal:
+        records = [journal.submit(draft(f"https://a.example/{n}")).result(WAIT_S) for n in range(10)]
+        journal.submit(draft("https://a.example/last")).result(WAIT_S)
+        assert journal.counters.compactions == 1
+        assert rows(tmp_path, "SELECT key FROM Cache ORDER BY key") == [(1,), (11,)]
+        for record in records:
+            assert journal.find(record.id).result(WAIT_S) is not None
+        assert journal.find("5-0000000000000000").result(WAIT_S) is None
+        assert journal.find("nonsense").result(WAIT_S) is None
+    ledger = ListLedger()
+    with opened(tmp_path, ledger):
+        assert len(ledger.applied) == 11
+
+
+def test_purges_that_later_ones_cover_are_dropped(tmp_path, monkeypatch):
+    monkeypatch.setattr(journal_module, "ROWS_UNPACKED_MIN", 4)
+    with opened(tmp_path) as journal:
+        for _ in range(4):
+            journal.submit(draft("https://a.example/same")).result(WAIT_S)
+        journal.submit(draft("https://a.example/other")).result(WAIT_S)
+        assert journal.counters.rules == 2
+    ledger = ListLedger()
+    with opened(tmp_path, ledger):
+        assert [rule[3] for rule in ledger.applied] == [4, 5]
+
+
+VALUES = ["a", "b", "c"]
+purges = st.lists(
+    st.tuples(
+        st.sampled_from(["url", "tag", "all"]), st.lists(st.sampled_from(VALUES), min_size=1, max_size=3), st.booleans()
+    ),
+    max_size=12,
+)
+
+
+def numbered(asked: list[tuple[str, list[str], bool]]) -> list[PurgeRecord]:
+    records, epoch = [], 1
+    for kind, values, soft in asked:
+        items = ("",) if kind == "all" else tuple(dict.fromkeys(values))
+        records.append(PurgeRecord(f"{epoch}-0", epoch, kind, items, soft, "", "", 0, 0))
+        epoch += len(items)
+    return records
+
+
+def standing(records: list[PurgeRecord], born: int, url: str, tag: str) -> int:
+    """2 gone, 1 stale, 0 clear: what the rules say of an object."""
+    worst = 0
+    for record in records:
+        for epoch, value in record.rules():
+            matches = record.kind == "all" or (record.kind, value) in {("url", url), ("tag", tag)}
+            if matches and epoch > born:
+                worst = max(worst, 1 if record.soft else 2)
+    return worst
+
+
+@settings(max_examples=300, deadline=None)
+@given(purges, st.integers(1, 40))
+def test_compaction_never_purges_less_and_without_folding_never_more(asked, rules_max):
+    before = numbered(asked)
+    after = compacted(before, rules_max)
+    assert sum(len(record.items) for record in after) <= rules_max
+    epochs = [record.epoch for record in after]
+    assert epochs == sorted(set(epochs))
+    folded = any(record.actor == "journal" for record in after)
+    for born in range(sum(len(record.items) for record in before) + 1):
+        for url in VALUES:
+            for tag in VALUES:
+                was, now = standing(before, born, url, tag), standing(after, born, url, tag)
+                assert now >= was
+                assert folded or now == was
