@@ -1,0 +1,62 @@
+"""The `[cache]` table: how much is kept in memory and how fills are shared.
+
+Fields carry their unit in their name; in TOML the key is the alias, and its value a text with a unit ("1GiB"), which
+`edge.document` turns into the number that stands here. Defaults, bounds and meanings are written here only: the
+documentation comes from them, and Rust has none.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["CacheSettings"]
+
+_KIB = 1024
+_MIB = 1024 * _KIB
+_GIB = 1024 * _MIB
+_HOUR_MS = 3_600_000
+
+
+class CacheSettings(BaseModel):
+    """The memory tier, and the collapse of fills for one key into one."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", populate_by_name=True)
+
+    memory_bytes: int = Field(
+        512 * _MIB,
+        alias="memory",
+        ge=16 * _MIB,
+        le=16 * 1024 * _GIB,
+        description="What all stored objects may take in memory: heads, index and bodies counted.",
+    )
+    object_bytes_max: int = Field(
+        256 * _MIB,
+        alias="object_max",
+        ge=1 * _KIB,
+        le=1024 * _GIB,
+        description="The largest body that is stored; larger ones pass through.",
+    )
+    fill_bytes_max: int = Field(
+        256 * _MIB,
+        alias="fill_max",
+        ge=1 * _MIB,
+        le=1024 * _GIB,
+        description="What all answers that are being fetched for the cache may hold at a time, before they are stored.",
+    )
+    followers_max: int = Field(
+        10_000,
+        ge=0,
+        le=1_000_000,
+        description="How many requests may wait for one fetch of the same key; more than that go to the origin.",
+    )
+    uncacheable_ms: int = Field(
+        120_000,
+        alias="uncacheable",
+        ge=0,
+        le=24 * _HOUR_MS,
+        description="How long a key is remembered as uncacheable, so that its requests do not wait for each other.",
+    )
+    tags_ignore_case: bool = Field(
+        default=False,
+        description="Whether purging by tag ignores the case of letters.",
+    )

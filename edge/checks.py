@@ -1,0 +1,103 @@
+"""What one key alone cannot tell: whether the parts of a configuration fit together."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+from edge.problems import Problem
+from edge.settings import AdminSettings, Settings
+from edge.toml_lines import Path
+
+__all__ = ["cross_check"]
+
+
+def cross_check(settings: Settings, policy_origins: dict[int, set[str]]) -> list[Problem]:
+    """Every contradiction; `policy_origins` are the origins that policy files name, by site."""
+    checks = (_sites, _hosts, _listeners, _admin, _sizes)
+    return [
+        *(problem for check in checks for problem in check(settings)),
+        *_policy_origins(settings, policy_origins),
+    ]
+
+
+def _sites(settings: Settings) -> Iterator[Problem]:
+    if not settings.site:
+        yield Problem(("site",), "there is no site: add a table [[site]] with hosts and origin")
+    for index, site in enumerate(settings.site):
+        yield from _origin(settings, ("site", index, "origin"), site.origin)
+        for at, rule in enumerate(site.rule):
+            if rule.origin is not None:
+                yield from _origin(settings, ("site", index, "rule", at, "origin"), rule.origin)
+
+
+def _policy_origins(settings: Settings, origins: dict[int, set[str]]) -> Iterator[Problem]:
+    for index, names in origins.items():
+        for name in sorted(names):
+            yield from _origin(settings, ("site", index, "policy"), name)
+
+
+def _origin(settings: Settings, path: Path, name: str) -> Iterator[Problem]:
+    if name not in settings.origin:
+        known = ", ".join(sorted(settings.origin)) or "none"
+        yield Problem(path, f"there is no [origin.{name}]; known are: {known}")
+
+
+def _hosts(settings: Settings) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    for index, site in enumerate(settings.site):
+        for at, host in enumerate(site.hosts):
+            if host in first:
+                yield Problem(("site", index, "hosts", at), f'"{host}" is already a host of site[{first[host]}]')
+            first.setdefault(host, index)
+
+
+def _listeners(settings: Settings) -> Iterator[Problem]:
+    if not settings.listen.http and not settings.listen.https:
+        yield Problem(("listen",), 'nothing to listen on: give http or https, such as http = ["0.0.0.0:8080"]')
+    if settings.listen.https and not settings.tls:
+        yield Problem(("listen", "https"), "https needs a certificate: add a table [[tls]] with cert and key")
+    seen: dict[str, str] = {}
+    for kind, addresses in (("http", settings.listen.http), ("https", settings.listen.https)):
+        for at, address in enumerate(addresses):
+            if address in seen and not address.endswith(":0"):
+                yield Problem(("listen", kind, at), f'"{address}" is already in {seen[address]}')
+            seen.setdefault(address, f"listen.{kind}")
+    if settings.admin.listen in seen and not settings.admin.listen.endswith(":0"):
+        yield Problem(("admin", "listen"), f'"{settings.admin.listen}" is already in {seen[settings.admin.listen]}')
+
+
+def _admin(settings: Settings) -> Iterator[Problem]:
+    admin = settings.admin
+    # Metrics and explain tell what a node serves and to whom: not for everybody who reaches the address.
+    if admin.listen != "off" and not admin.tokens and not _is_local(admin):
+        yield Problem(("admin", "listen"), f'"{admin.listen}" can be reached from other machines: give admin.tokens')
+    first: dict[str, int] = {}
+    for index, token in enumerate(admin.tokens):
+        if token.name in first:
+            yield Problem(("admin", "tokens", index, "name"), f'"{token.name}" is already the name of another token')
+        first.setdefault(token.name, index)
+
+
+def _is_local(admin: AdminSettings) -> bool:
+    host = admin.listen.rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _sizes(settings: Settings) -> Iterator[Problem]:
+    cache, limits = settings.cache, settings.limits
+    if cache.object_bytes_max > cache.memory_bytes and "object_bytes_max" in cache.model_fields_set:
+        yield Problem(
+            ("cache", "object_max"), "is more than cache.memory, so that such an object could never be stored"
+        )
+    if limits.field_bytes > limits.header_bytes:
+        yield Problem(("limits", "field_size"), "one field cannot be larger than the whole head: limits.header_size")
+    if limits.request_line_bytes > limits.header_bytes:
+        yield Problem(("limits", "request_line"), "a line cannot be larger than the whole head: limits.header_size")
+    for name, origin in settings.origin.items():
+        deadlines = origin.deadlines
+        if deadlines.total_ms < deadlines.connect_ms:
+            yield Problem(("origin", name, "deadlines", "total"), "is shorter than connect")

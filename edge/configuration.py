@@ -1,0 +1,65 @@
+"""A configuration that may be run: validated settings, the files they name, and the snapshot for Rust.
+
+It is whole or it is not there: `load` raises `ConfigurationError` with every problem of the file, of what it refers to
+and of how it fits together, and nothing is started or changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any
+
+from edge.checks import cross_check
+from edge.context import Token
+from edge.document import Document
+from edge.materials import Materials, read_materials
+from edge.problems import ConfigurationError
+from edge.settings import Settings
+from edge.snapshot import to_snapshot
+from edge.toml_lines import Path
+
+__all__ = ["Configuration", "ConfigurationError", "for_origin", "judge", "load"]
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Everything a node is started, or reloaded, with."""
+
+    source: str
+    settings: Settings
+    tokens: tuple[Token, ...]
+    snapshot: bytes = field(repr=False)
+
+
+def load(file: FilePath, overrides: Mapping[Path, Any] | None = None) -> Configuration:
+    """Read a TOML file; `overrides` are keys of the command line, which win."""
+    return judge(Document.read(file).overridden(overrides or {}))
+
+
+def for_origin(url: str, listen: str, overrides: Mapping[Path, Any] | None = None) -> Configuration:
+    """One origin for every host: what `headland serve --origin URL --listen ADDRESS` runs."""
+    values: dict[str, Any] = {
+        "listen": {"http": [listen]},
+        "site": [{"hosts": ["*"], "origin": "origin"}],
+        "origin": {"origin": {"servers": [url]}},
+    }
+    return judge(Document("command line", FilePath.cwd(), values).overridden(overrides or {}))
+
+
+def judge(document: Document) -> Configuration:
+    """Validate a document, read what it refers to, and compile it."""
+    settings = document.settings()
+    materials = read_materials(settings, document.base)
+    problems = [*materials.problems, *cross_check(settings, _policy_origins(materials))]
+    if problems:
+        raise document.error(problems)
+    return Configuration(document.source, settings, tuple(materials.tokens), to_snapshot(settings, materials))
+
+
+def _policy_origins(materials: Materials) -> dict[int, set[str]]:
+    return {
+        index: {action["origin"] for rule in rules for action in rule.then if "origin" in action}
+        for index, rules in materials.policies.items()
+    }

@@ -1,0 +1,76 @@
+"""From validated settings to the JSON document that Rust compiles: `edge/src/settings.rs` is its other end.
+
+Field names of the models are those of the snapshot, so most tables are written as they are; what differs is here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from edge.materials import Materials
+from edge.settings import Settings, SiteSettings
+from origin.settings import OriginSettings
+
+__all__ = ["to_snapshot"]
+
+
+def to_snapshot(settings: Settings, materials: Materials) -> bytes:
+    """The whole snapshot; `materials` must have been read without problems."""
+    return orjson.dumps(
+        {
+            "node": settings.node.model_dump(),
+            "listeners": [
+                {"address": address.replace("localhost", "127.0.0.1"), "kind": kind}
+                for kind, addresses in (("http", settings.listen.http), ("https", settings.listen.https))
+                for address in addresses
+            ],
+            "certificates": [
+                {"source": each.source, "cert_pem": each.cert_pem, "key_pem": each.key_pem}
+                for each in materials.certificates
+            ],
+            "limits": settings.limits.model_dump(),
+            "cache": _cache(settings),
+            "purge": settings.purge.model_dump(),
+            "log": settings.log.model_dump(),
+            "pool": settings.pool.model_dump(),
+            "origins": [_origin(name, origin, materials) for name, origin in settings.origin.items()],
+            "sites": [_site(index, site, materials) for index, site in enumerate(settings.site)],
+        }
+    )
+
+
+def _cache(settings: Settings) -> dict[str, Any]:
+    cache = settings.cache.model_dump()
+    # A small memory needs no second number: an object that could not stay is not stored.
+    return cache | {"object_bytes_max": min(cache["object_bytes_max"], cache["memory_bytes"])}
+
+
+def _origin(name: str, origin: OriginSettings, materials: Materials) -> dict[str, Any]:
+    trust = materials.trust[name]
+    flat = {"ca", "server_name", "verify", "client_cert", "client_key"}
+    return {
+        "name": name,
+        **origin.model_dump(exclude=flat),
+        "tls": {
+            "ca_pem": trust.ca_pem,
+            "server_name": origin.server_name,
+            "verify": origin.verify,
+            "client_cert_pem": trust.client_cert_pem,
+            "client_key_pem": trust.client_key_pem,
+        },
+    }
+
+
+def _site(index: int, site: SiteSettings, materials: Materials) -> dict[str, Any]:
+    rules = [rule.compiled(f"site[{index}].rule[{at}]") for at, rule in enumerate(site.rule)]
+    rules += materials.policies.get(index, [])
+    return {
+        "name": site.hosts[0],
+        "hosts": site.hosts,
+        "origin": site.origin,
+        "host_header": site.host_header,
+        "honour_client_directives": site.honour_client_directives,
+        "rules": [rule.json() for rule in rules],
+    }

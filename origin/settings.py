@@ -1,0 +1,208 @@
+"""The `[origin.NAME]` tables and `[pool]`: servers, trust, deadlines, connections, retries.
+
+Fields carry their unit in their name; in TOML the key is the alias, and its value a text with a unit ("2s"), which
+`edge.document` turns into the number that stands here. Defaults, bounds and meanings are written here only: the
+documentation comes from them, and Rust has none. The field names are those of `origin/src/settings.rs`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+__all__ = [
+    "Deadlines",
+    "EjectionSettings",
+    "OriginPool",
+    "OriginSettings",
+    "PoolSettings",
+    "RetrySettings",
+    "Server",
+]
+
+_KIB = 1024
+_MIB = 1024 * _KIB
+_MINUTE_MS = 60_000
+_HOUR_MS = 60 * _MINUTE_MS
+
+_TABLE = ConfigDict(strict=True, frozen=True, extra="forbid", populate_by_name=True)
+
+
+def _server_url(url: str) -> str:
+    """A server is scheme, host and port, because the path always comes from the request."""
+    expected = 'expected an origin such as "http://10.0.0.1:8080" or "https://app.example.com"'
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f'{expected}, got "{url}"') from error
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+        raise ValueError(f'{expected}, got "{url}"')
+    if (
+        parts.path not in {"", "/"}
+        or parts.query
+        or parts.fragment
+        or "@" in parts.netloc
+        or any(map(str.isspace, url))
+    ):
+        raise ValueError(f'{expected} and nothing after it, got "{url}"')
+    return url.rstrip("/")
+
+
+def _server_table(value: object) -> object:
+    """A bare text stands for a table with only a URL."""
+    return {"url": value} if isinstance(value, str) else value
+
+
+class Server(BaseModel):
+    """One server of an origin."""
+
+    model_config = _TABLE
+
+    url: Annotated[str, AfterValidator(_server_url)] = Field(description="Scheme, host and port of the server.")
+    weight: int = Field(1, ge=1, le=1000, description="Its share of requests among the servers of this origin.")
+    backup: bool = Field(default=False, description="Whether it is used only while no other server is left.")
+
+
+class Deadlines(BaseModel):
+    """How long each phase of a fetch may take."""
+
+    model_config = _TABLE
+
+    connect_ms: int = Field(
+        2_000,
+        alias="connect",
+        ge=1,
+        le=10 * _MINUTE_MS,
+        description="To resolve the name, connect and finish the TLS handshake.",
+    )
+    first_byte_ms: int = Field(
+        30_000,
+        alias="first_byte",
+        ge=1,
+        le=_HOUR_MS,
+        description="From the request sent to the head of the answer.",
+    )
+    between_bytes_ms: int = Field(
+        15_000,
+        alias="between_bytes",
+        ge=1,
+        le=_HOUR_MS,
+        description="Without any byte of the answer's body.",
+    )
+    total_ms: int = Field(
+        _HOUR_MS,
+        alias="total",
+        ge=1,
+        le=24 * _HOUR_MS,
+        description="For the whole exchange.",
+    )
+
+
+class OriginPool(BaseModel):
+    """Connections to one origin, shared by all workers."""
+
+    model_config = _TABLE
+
+    connections_max: int = Field(
+        1024, ge=1, le=65_535, description="Connections to one server; HTTP/2 carries many requests on each."
+    )
+    idle_max: int = Field(128, ge=0, le=65_535, description="Idle connections to one server that are kept.")
+    idle_ms: int = Field(
+        55_000,
+        alias="idle",
+        ge=0,
+        le=24 * _HOUR_MS,
+        description="How long an idle connection is kept; stay below the origin's own limit.",
+    )
+    lifetime_ms: int = Field(
+        _HOUR_MS,
+        alias="lifetime",
+        ge=1_000,
+        le=7 * 24 * _HOUR_MS,
+        description="When a connection is no longer reused, so that changes of name and load balancer are noticed.",
+    )
+    queue_max: int = Field(
+        1024, ge=0, le=1_000_000, description="Requests that may wait for a connection when all are taken."
+    )
+    queue_ms: int = Field(
+        5_000, alias="queue", ge=0, le=10 * _MINUTE_MS, description="How long a request may wait for a connection."
+    )
+
+
+class EjectionSettings(BaseModel):
+    """When a server that fails is left alone for a while."""
+
+    model_config = _TABLE
+
+    failures: int = Field(5, ge=0, le=1000, description="Failures in a row that eject a server; 0 never ejects.")
+    base_ms: int = Field(
+        10_000, alias="base", ge=100, le=_HOUR_MS, description="The first ejection; each further one is longer."
+    )
+    max_percent: int = Field(
+        50, ge=0, le=100, description="The share of an origin's servers that may be ejected at a time."
+    )
+
+
+class RetrySettings(BaseModel):
+    """When a failed fetch is tried again: only where nothing was sent, or the method is idempotent."""
+
+    model_config = _TABLE
+
+    attempts: int = Field(2, ge=1, le=10, description="Attempts for one request, the first one counted.")
+    budget_percent: int = Field(20, ge=0, le=100, description="Retries as a share of this origin's recent requests.")
+
+
+class OriginSettings(BaseModel):
+    """One origin: servers that give the same answers."""
+
+    model_config = _TABLE
+
+    servers: list[Annotated[Server, BeforeValidator(_server_table)]] = Field(
+        min_length=1, max_length=256, description="The servers, as URLs or as tables with url, weight and backup."
+    )
+    balance: Literal["round-robin", "least-connections"] = Field(
+        "round-robin", description="How a server is chosen for a request."
+    )
+    ca: str | None = Field(
+        None, description="A PEM file with the authorities that are trusted, instead of the system's; beside this file."
+    )
+    server_name: str | None = Field(
+        None, max_length=253, description="The name asked for and verified in TLS; otherwise that of the server's URL."
+    )
+    verify: bool = Field(default=True, description="Whether the server's certificate is verified.")
+    client_cert: str | None = Field(None, description="A PEM file with the certificate shown to the origin.")
+    client_key: str | None = Field(None, description="The key of client_cert; may stand in the same file.")
+    http2: Literal["auto", "never", "prior-knowledge"] = Field(
+        "auto", description="auto asks by ALPN over TLS; prior-knowledge also speaks HTTP/2 on clear text."
+    )
+    response_header_bytes_max: int = Field(
+        64 * _KIB,
+        alias="response_header_max",
+        ge=1 * _KIB,
+        le=1 * _MIB,
+        description="The largest head of an answer that is taken.",
+    )
+    deadlines: Deadlines = Field(default_factory=Deadlines)
+    pool: OriginPool = Field(default_factory=OriginPool)
+    ejection: EjectionSettings = Field(default_factory=EjectionSettings)
+    retries: RetrySettings = Field(default_factory=RetrySettings)
+
+
+class PoolSettings(BaseModel):
+    """The `[pool]` table: bounds over all origins together."""
+
+    model_config = _TABLE
+
+    connections_max_total: int = Field(
+        16_384, alias="connections_max", ge=1, le=1_000_000, description="Connections to all origins together."
+    )
+    idle_max_total: int = Field(
+        2_048,
+        alias="idle_max",
+        ge=0,
+        le=1_000_000,
+        description="Idle connections to all origins together that are kept.",
+    )
