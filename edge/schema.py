@@ -1,8 +1,8 @@
 """The models of `edge.settings` seen as a flat list of keys: for units, for did-you-mean, for the documentation.
 
 A key's pattern is its path in TOML with `[]` for any item of a list and `*` for any name: `site[].rule[].ttl`,
-`origin.*.pool.idle`. Its kind follows from the field's name: one that ends in `_ms` takes a duration, one with `bytes`
-in it a size; everything else is as typed.
+`origin.*.pool.idle`. Its kind follows from the field's name: one with the word `ms` in it takes a duration, one
+with `bytes` a size; everything else is as typed.
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ def _tables(pattern: str, model: type[BaseModel]) -> Iterator[Table]:
 
 
 def _key(path: str, name: str, field: FieldInfo) -> Key:
-    unit = "duration" if name.endswith("_ms") else "size" if "bytes" in name.split("_") else None
+    words = name.split("_")
+    unit = "duration" if "ms" in words else "size" if "bytes" in words else None
     bounds = {word: getattr(item, word) for item in field.metadata for word in ("ge", "le") if hasattr(item, word)}
     key = Key(
         pattern=path,
