@@ -4,7 +4,7 @@
 //! - Set-Cookie: refused, unless public, s-maxage or a targeted field shows that the origin means shared caches; even
 //!   then the cookie itself is never stored ([`crate::stored_fields`]).
 //! - Statuses that depend on what stands outside the key (412, 416, 431 ...) are not stored without a rule for them.
-//! - 405, 414 and 501 are not guessed a lifetime for, though RFC 9110 section 15.1 would allow it.
+//! - 405 is not guessed a lifetime for, though RFC 9110 section 15.1 would allow it.
 //! - A request with a method override is taken for one of another method.
 //! - A coding unknown here makes a response that varies on Accept-Encoding unstorable.
 //! - An explicit stale-while-revalidate or stale-if-error is obeyed beside s-maxage ([`crate::freshness`]).
@@ -165,7 +165,7 @@ fn refuse_by_directives(request: &RequestFacts, facts: &ResponseFacts) -> Result
     Ok(())
 }
 
-fn vary_of(facts: &ResponseFacts) -> Result<VarySpec, Refusal> {
+pub(crate) fn vary_of(facts: &ResponseFacts) -> Result<VarySpec, Refusal> {
     let vary = VarySpec::parse(&facts.vary).map_err(|error| match error {
         VaryError::Star => Refusal::VaryStar,
         VaryError::TooMany => Refusal::Vary,

@@ -240,10 +240,9 @@ fn expires_lifetime(facts: &ResponseFacts, now: Time) -> DeltaSeconds {
     DeltaSeconds::saturating(expires.unwrap_or(0).saturating_sub(date))
 }
 
-/// RFC 9110 section 15.1 without 405, 414 and 501: an error that depends on what stands outside the key is not
-/// kept on a guess (`CPDoS`).
+/// RFC 9110 section 15.1 without 206, which is not stored, and 405, which a header outside the key can provoke (`CPDoS`).
 const fn is_heuristically_cacheable(status: u16) -> bool {
-    matches!(status, 200 | 203 | 204 | 300 | 301 | 308 | 404 | 410)
+    matches!(status, 200 | 203 | 204 | 300 | 301 | 308 | 404 | 410 | 414 | 501)
 }
 
 /// RFC 9111 section 4.2.2: a guess, allowed for the statuses above and for what is marked public.

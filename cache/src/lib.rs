@@ -4,23 +4,31 @@
 pub mod admit;
 pub mod body;
 pub mod codings;
+pub mod conditional;
 pub mod directives;
+pub mod etag;
 pub mod facts;
 pub mod fields;
+#[cfg(test)]
+mod fixtures;
 pub mod freshness;
 pub mod head;
 pub mod http_date;
+pub mod invalidate;
 pub mod key;
 pub mod lookup;
 pub mod outcome;
 pub mod policy;
+pub mod range;
 pub mod standing;
+pub mod stored_fields;
 mod structured;
 mod surrogate;
 mod syntax;
 pub mod tags;
 pub mod target;
 pub mod time;
+pub mod update;
 pub mod vary;
 
 pub use admit::{Admitted, Refusal, admit};

@@ -1,0 +1,49 @@
+//! Messages for the tests of the pure half: short to write, in the shape the decisions read.
+
+use http::Method;
+
+use crate::directives::ResponseDirectives;
+use crate::facts::{RequestFacts, ResponseFacts};
+use crate::{Admitted, DeltaSeconds, Fields, Policy, Refusal, Time, admit};
+
+/// 2027-01-15T08:00:00Z: the moment at which test responses arrive.
+pub(crate) const NOW: Time = Time::from_secs(1_800_000_000);
+
+/// Field lines, owned.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lines(pub(crate) Vec<(String, Vec<u8>)>);
+
+impl Lines {
+    pub(crate) fn of(lines: &[(&str, &str)]) -> Self {
+        Lines(lines.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect())
+    }
+}
+
+impl Fields for Lines {
+    fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.0.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()))
+    }
+}
+
+/// A GET with these fields.
+pub(crate) fn get(fields: &Lines) -> RequestFacts<'_> {
+    RequestFacts::gather(&Method::GET, fields)
+}
+
+/// The verdict on a response to a plain GET that arrived at once.
+pub(crate) fn admit_at_once(policy: &Policy, status: u16, lines: &[(&str, &str)]) -> Result<Admitted, Refusal> {
+    admit(&get(&Lines::default()), policy, status, &Lines::of(lines), NOW, NOW)
+}
+
+pub(crate) fn directives(lines: &[(&str, &str)]) -> ResponseDirectives {
+    ResponseFacts::gather(&Lines::of(lines)).directives
+}
+
+pub(crate) fn secs(secs: u64) -> DeltaSeconds {
+    DeltaSeconds::saturating(secs)
+}
+
+/// The HTTP-date that lies this far from [`NOW`], in seconds.
+pub(crate) fn date(offset: i64) -> String {
+    crate::http_date::format(Time::from_secs(NOW.as_secs().saturating_add_signed(offset)))
+}

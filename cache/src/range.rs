@@ -1,0 +1,98 @@
+//! Range and If-Range against a stored, complete response (RFC 9110 sections 13.1.5 and 14).
+//!
+//! One range is served; a request for several gets the whole response, which RFC 9110 section 14.2 always allows and
+//! which no set of overlapping ranges can turn into an amplifier. Positions saturate, so no number overflows.
+
+use crate::conditional::Validators;
+use crate::facts::RequestFacts;
+use crate::syntax::{decimal, trim};
+use crate::{Time, etag, http_date};
+
+/// What of the body to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Selection {
+    /// All of it, with the stored status.
+    Whole,
+    /// 206 with the bytes from `first` to `last`, both included and both inside the body.
+    Part { first: u64, last: u64 },
+    /// 416 with `Content-Range: bytes */length`.
+    Unsatisfiable,
+}
+
+/// What a request selects of a stored 200 response whose body has `length` bytes. Evaluated after the preconditions
+/// (RFC 9110 section 13.2.2). `received` is when the stored response arrived.
+pub fn select(request: &RequestFacts, status: u16, stored: &Validators, received: Time, length: u64) -> Selection {
+    // RFC 9110 section 14.2: defined for GET only, and where the answer without it would be 200.
+    let Some(range) = request.range.filter(|_| status == 200 && request.method == http::Method::GET) else {
+        return Selection::Whole;
+    };
+    match request.if_range {
+        Some(condition) if !still_the_same(condition, stored, received) => Selection::Whole,
+        _ => parse(range).map_or(Selection::Whole, |spec| spec.within(length)),
+    }
+}
+
+/// RFC 9110 section 13.1.5: an entity tag by strong comparison, or a date that equals a strong Last-Modified.
+fn still_the_same(condition: &[u8], stored: &Validators, received: Time) -> bool {
+    if let Some(tag) = stored.etag
+        && etag::strong_match(condition, tag)
+    {
+        return true;
+    }
+    let date = |value: Option<&[u8]>| value.and_then(|value| http_date::parse(value, received));
+    let (Some(asked), Some(modified), Some(sent)) =
+        (date(Some(condition)), date(stored.last_modified), date(stored.date))
+    else {
+        return false;
+    };
+    // RFC 9110 section 8.8.2.2: a date is strong when it lies at least one second before the response was sent.
+    asked == modified && modified < sent
+}
+
+/// One valid range-spec of the unit bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spec {
+    From { first: u64, last: Option<u64> },
+    Suffix(u64),
+}
+
+impl Spec {
+    /// RFC 9110 section 14.1.2.
+    fn within(self, length: u64) -> Selection {
+        match self {
+            Spec::Suffix(0) => Selection::Unsatisfiable,
+            // A suffix of an empty body is the empty body, and that has no 206.
+            Spec::Suffix(_) if length == 0 => Selection::Whole,
+            Spec::Suffix(suffix) => Selection::Part { first: length.saturating_sub(suffix), last: length - 1 },
+            Spec::From { first, .. } if first >= length => Selection::Unsatisfiable,
+            Spec::From { first, last } => {
+                Selection::Part { first, last: last.map_or(length - 1, |last| last.min(length - 1)) }
+            }
+        }
+    }
+}
+
+/// The only range in the field; `None` for several, for another unit and for anything invalid, all of which are
+/// answered with the whole (RFC 9110 section 14.2).
+fn parse(range: &[u8]) -> Option<Spec> {
+    let equals = memchr::memchr(b'=', range)?;
+    // RFC 9110 section 14.1: range units are case-insensitive.
+    range[..equals].eq_ignore_ascii_case(b"bytes").then_some(())?;
+    let mut specs = range[equals + 1..].split(|&b| b == b',').map(trim).filter(|spec| !spec.is_empty());
+    let only = specs.next()?;
+    specs.next().is_none().then_some(())?;
+    let dash = memchr::memchr(b'-', only)?;
+    let (first, last) = (&only[..dash], &only[dash + 1..]);
+    if first.is_empty() {
+        return decimal(last).map(Spec::Suffix);
+    }
+    let first = decimal(first)?;
+    if last.is_empty() {
+        return Some(Spec::From { first, last: None });
+    }
+    // RFC 9110 section 14.1.1: an int-range whose last position is less than its first is invalid.
+    decimal(last).filter(|&last| first <= last).map(|last| Spec::From { first, last: Some(last) })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! Tables over ranges, many of them hostile (`reference`: G3, G4 of the attack list; RFC 9110 section 14).
+
+use super::*;
+use crate::fixtures::{Lines, NOW, date, get};
+use Selection::{Part, Unsatisfiable, Whole};
+
+fn of(range: &str, length: u64) -> Selection {
+    select(&get(&Lines::of(&[("Range", range)])), 200, &Validators::default(), NOW, length)
+}
+
+#[test]
+fn one_range_is_cut_to_the_body() {
+    for (range, expected) in [
+        ("bytes=0-0", Part { first: 0, last: 0 }),
+        ("bytes=0-", Part { first: 0, last: 99 }),
+        ("bytes=10-19", Part { first: 10, last: 19 }),
+        ("bytes=90-1000", Part { first: 90, last: 99 }),
+        ("bytes=99-", Part { first: 99, last: 99 }),
+        ("bytes=-1", Part { first: 99, last: 99 }),
+        ("bytes=-100", Part { first: 0, last: 99 }),
+        ("bytes=-1000", Part { first: 0, last: 99 }),
+        ("Bytes= 5-6 ", Part { first: 5, last: 6 }),
+        ("bytes=,5-6,", Part { first: 5, last: 6 }),
+        ("bytes=007-0008", Part { first: 7, last: 8 }),
+        ("bytes=0-18446744073709551615", Part { first: 0, last: 99 }),
+        ("bytes=0-99999999999999999999999999", Part { first: 0, last: 99 }),
+        ("bytes=-99999999999999999999999999", Part { first: 0, last: 99 }),
+    ] {
+        assert_eq!(of(range, 100), expected, "{range}");
+    }
+}
+
+#[test]
+fn what_lies_outside_the_body_is_unsatisfiable() {
+    for range in
+        ["bytes=100-", "bytes=100-200", "bytes=-0", "bytes=18446744073709551615-", "bytes=99999999999999999999999-"]
+    {
+        assert_eq!(of(range, 100), Unsatisfiable, "{range}");
+    }
+}
+
+#[test]
+fn invalid_and_foreign_and_several_ranges_are_ignored() {
+    for range in [
+        "",
+        "bytes",
+        "bytes=",
+        "bytes=,",
+        "bytes=-",
+        "bytes=--1",
+        "bytes=5-2",
+        "bytes=+1-2",
+        "bytes=1 -2",
+        "bytes=1- 2",
+        "bytes=0x1-2",
+        "bytes=1-2-3",
+        "bytes=a-b",
+        "bytes = 0-1",
+        "items=0-1",
+        "bytes=0-1,5-6",
+        "bytes=0-,0-,0-",
+        "bytes=0-1,x",
+        "bytes=1.0-2",
+        "bytes:0-1",
+    ] {
+        assert_eq!(of(range, 100), Whole, "{range}");
+    }
+    assert_eq!(of(&format!("bytes={}-", "0".repeat(65_536)), 100), Part { first: 0, last: 99 });
+    let twice = Lines::of(&[("Range", "bytes=0-1"), ("Range", "bytes=0-1")]);
+    assert_eq!(select(&get(&twice), 200, &Validators::default(), NOW, 100), Whole);
+}
+
+#[test]
+fn an_empty_body_has_no_parts() {
+    assert_eq!(of("bytes=0-", 0), Unsatisfiable);
+    assert_eq!(of("bytes=0-0", 0), Unsatisfiable);
+    assert_eq!(of("bytes=-5", 0), Whole);
+    assert_eq!(of("bytes=-0", 0), Unsatisfiable);
+}
+
+#[test]
+fn only_a_get_answered_with_200_has_ranges() {
+    let lines = Lines::of(&[("Range", "bytes=0-1")]);
+    let head = RequestFacts::gather(&http::Method::HEAD, &lines);
+    assert_eq!(select(&head, 200, &Validators::default(), NOW, 100), Whole);
+    assert_eq!(select(&get(&lines), 404, &Validators::default(), NOW, 100), Whole);
+}
+
+#[test]
+fn if_range_must_match_strongly_and_exactly() {
+    let part = Part { first: 0, last: 1 };
+    let (modified, other) = (date(-3600), date(-3599));
+    let rfc850 = "Friday, 15-Jan-27 07:00:00 GMT";
+    for (condition, etag, last_modified, sent, expected) in [
+        ("\"v1\"", Some("\"v1\""), None, 0, part),
+        ("\"v2\"", Some("\"v1\""), None, 0, Whole),
+        ("W/\"v1\"", Some("W/\"v1\""), None, 0, Whole),
+        ("\"v1\"", None, Some(-3600), 0, Whole),
+        (modified.as_str(), None, Some(-3600), 0, part),
+        (modified.as_str(), Some("\"v1\""), Some(-3600), 0, part),
+        (rfc850, None, Some(-3600), 0, part),
+        (other.as_str(), None, Some(-3600), 0, Whole),
+        // Modified in the second it was sent: another version may have followed in the same second.
+        (modified.as_str(), None, Some(-3600), -3600, Whole),
+        ("garbage", Some("\"v1\""), Some(-3600), 0, Whole),
+        ("", Some("\"v1\""), Some(-3600), 0, Whole),
+    ] {
+        let lines = Lines::of(&[("Range", "bytes=0-1"), ("If-Range", condition)]);
+        let (last_modified, sent) = (last_modified.map(date), date(sent));
+        let stored = Validators {
+            etag: etag.map(str::as_bytes),
+            last_modified: last_modified.as_deref().map(str::as_bytes),
+            date: Some(sent.as_bytes()),
+        };
+        assert_eq!(select(&get(&lines), 200, &stored, NOW, 100), expected, "{condition} {stored:?}");
+    }
+    // Without Range there is nothing for If-Range to condition.
+    let lines = Lines::of(&[("If-Range", "\"v1\"")]);
+    assert_eq!(select(&get(&lines), 200, &Validators::default(), NOW, 100), Whole);
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_part_always_lies_inside_the_body(range in "(bytes=)?[0-9,\\- ]{0,44}", length in 0_u64..40) {
+        if let Part { first, last } = of(&range, length) {
+            assert!(first <= last && last < length);
+        }
+    }
+}

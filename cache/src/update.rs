@@ -1,0 +1,101 @@
+//! What a 304 does to a stored response (RFC 9111 sections 3.2 and 4.3.4).
+//!
+//! The caller asks in this order: [`selects`], whether the 304 speaks of the stored response at all; [`merge`], the
+//! head that results; [`readmit`], whether and for how long that may be kept. The merged head is then stored like
+//! any other, through [`crate::stored_fields::storable`].
+
+use crate::admit::{Admitted, Refusal, admit, vary_of};
+use crate::conditional::Validators;
+use crate::directives::FieldNames;
+use crate::facts::{RequestFacts, ResponseFacts, is_targeted_field};
+use crate::freshness::Freshness;
+use crate::policy::Policy;
+use crate::stored_fields::is_personal;
+use crate::{Fields, Time, etag, http_date};
+
+/// RFC 9111 section 4.3.4: whether a 304 confirms the stored response. If not, it must be fetched again, whole.
+///
+/// A 304 without any validator is taken to answer the question that was asked, which named this response's only:
+/// many origins leave out the `ETag` that RFC 9110 section 15.4.5 asks for.
+pub fn selects(stored: &Validators, not_modified: &Validators) -> bool {
+    match (not_modified.etag, not_modified.last_modified) {
+        (Some(tag), _) if etag::is_strong(tag) => stored.etag.is_some_and(|known| etag::strong_match(known, tag)),
+        (Some(tag), _) => stored.etag.is_some_and(|known| etag::weak_match(known, tag)),
+        (None, Some(modified)) => stored.last_modified == Some(modified),
+        (None, None) => true,
+    }
+}
+
+/// A stored head updated by a 304.
+#[derive(Debug, Clone)]
+pub struct MergedHead<'a> {
+    lines: Vec<(&'a [u8], &'a [u8])>,
+    /// The Date that the 304 lacked.
+    date: Option<String>,
+}
+
+impl Fields for MergedHead<'_> {
+    fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let date = self.date.iter().map(|date| (b"date".as_slice(), date.as_bytes()));
+        self.lines.iter().map(|&(name, value)| (name, value)).chain(date)
+    }
+}
+
+/// RFC 9111 section 3.2: every field in the 304 replaces all stored lines of its name, those of [`is_kept`] excepted.
+///
+/// Without a Date in the 304, the time of its arrival stands in (RFC 9110 section 6.6.1): the age starts anew.
+pub fn merge<'a>(stored: &'a impl Fields, not_modified: &'a impl Fields, response_time: Time) -> MergedHead<'a> {
+    let news: Vec<(&[u8], &[u8])> =
+        not_modified.lines().filter(|(name, _)| !is_kept(name) && !is_personal(name)).collect();
+    let replaced = |name: &[u8]| news.iter().any(|(new, _)| new.eq_ignore_ascii_case(name));
+    let dated = replaced(b"date");
+    let superseded =
+        |name: &[u8]| replaced(name) || name.eq_ignore_ascii_case(b"date") || name.eq_ignore_ascii_case(b"age");
+    let mut lines: Vec<(&[u8], &[u8])> = stored.lines().filter(|(name, _)| !superseded(name)).collect();
+    lines.extend_from_slice(&news);
+    MergedHead { lines, date: (!dated).then(|| http_date::format(response_time)) }
+}
+
+/// Fields of the stored response that a 304 does not touch. RFC 9111 section 3.2: Content-Length, and those that
+/// describe how the stored bytes are to be read; the `ETag` is the one that was just confirmed.
+fn is_kept(name: &[u8]) -> bool {
+    const KEPT: [&[u8]; 7] = [
+        b"content-length",
+        b"content-encoding",
+        b"content-type",
+        b"content-range",
+        b"transfer-encoding",
+        b"connection",
+        b"etag",
+    ];
+    KEPT.iter().any(|kept| name.eq_ignore_ascii_case(kept))
+}
+
+/// The verdict on a response that a 304 has confirmed, now under its merged head. On refusal the response may still be
+/// served to the client whose request was validated, but is not kept.
+///
+/// Targeted fields are not stored, so a 304 that does not repeat one leaves the promises made by the stored one in
+/// force (RFC 9111 section 3.2 keeps what is not sent again).
+#[allow(clippy::too_many_arguments)] // all of it is input of one decision
+pub fn readmit(
+    request: &RequestFacts,
+    policy: &Policy,
+    status: u16,
+    stored: &Freshness,
+    merged: &MergedHead,
+    not_modified: &impl Fields,
+    request_time: Time,
+    response_time: Time,
+) -> Result<Admitted, Refusal> {
+    let repeated = not_modified.lines().any(|(name, _)| is_targeted_field(name));
+    if !stored.targeted() || repeated {
+        return admit(request, policy, status, merged, request_time, response_time);
+    }
+    let facts = ResponseFacts::gather(merged);
+    let vary = vary_of(&facts)?;
+    let freshness = stored.confirmed(&facts, request_time, response_time);
+    Ok(Admitted { freshness, vary, withheld: FieldNames::new() })
+}
+
+#[cfg(test)]
+mod tests;
