@@ -1,10 +1,11 @@
 //! Every bound that a stranger can run into at a door, with its unit in its name.
 //!
 //! The snapshot carries them as one table. There are no defaults here: Python's settings own those, and a missing or
-//! unknown key refuses the snapshot. What never needs tuning is a constant at the head of this file.
+//! unknown key refuses the snapshot. What never needs tuning is a constant at the head of this file; the bounds of
+//! chunked framing and trailers are those of `headland_origin::framing`, the same on both sides of the node.
 //!
-//! Invariant (checked by [`Limits::check`]): a request line and a field fit into a head, and every bound that would
-//! stop all traffic when it is zero is not zero.
+//! Invariant (checked by [`Limits::check`]): a request line and a field fit into a head, a head fits into the offsets
+//! that its parser keeps, and nothing that would stop all traffic is zero.
 
 use serde::Deserialize;
 
@@ -17,67 +18,58 @@ pub const LEADING_EMPTY_LINES_MAX: u8 = 4;
 /// Bytes of a Host value or of the authority in a request target: 253 of name (RFC 1035), a dot, a colon, a port.
 pub const AUTHORITY_BYTES_MAX: usize = 260;
 
+/// Bytes of a head that its parser can take: it keeps 16-bit offsets, and the last ones of a head are its line ends.
+pub const HEAD_BYTES_CEILING: u32 = 64 * 1024;
+
 /// The bounds of a node, as the snapshot gives them.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
-    /// Bytes of a whole request head, request line and line ends counted.
-    pub head_bytes_max: u16,
     /// Bytes of a request line; above it 414.
-    pub request_line_bytes_max: u16,
+    pub request_line_bytes: u32,
+    /// Bytes of a whole request head, request line and line ends counted; above it 431.
+    pub header_bytes: u32,
+    /// Field lines of a request head; above it 431.
+    pub header_count: u32,
     /// Bytes of one field line; above it 431.
-    pub field_bytes_max: u16,
-    /// Field lines in a request head; above it 431.
-    pub fields_max: u16,
+    pub field_bytes: u32,
+    /// Milliseconds for a whole request head, from its first byte (from accept, for the first); then 408.
+    pub header_ms: u32,
+    /// Milliseconds a kept connection may wait for its next request.
+    pub idle_ms: u32,
     /// Bytes of a request body; above it 413.
     pub body_bytes_max: u64,
-    /// Bytes of chunk framing (sizes, extensions, line ends) in one request body beyond the bytes of its data.
-    pub chunk_overhead_bytes_max: u64,
-    /// Bytes of a trailer section.
-    pub trailer_bytes_max: u16,
-    /// Field lines in a trailer section.
-    pub trailers_max: u16,
-
-    /// Milliseconds for a whole request head, from its first byte (from accept, for the first); then 408.
-    pub head_ms_max: u32,
-    /// Milliseconds a kept connection may wait for its next request.
-    pub idle_ms_max: u32,
+    /// Milliseconds without a byte of a request body.
+    pub body_idle_ms: u32,
+    /// Milliseconds without a byte of a response that the client takes.
+    pub write_stall_ms: u32,
     /// Milliseconds for a TLS handshake.
-    pub handshake_ms_max: u32,
-    /// Milliseconds a client may leave us waiting for the next bytes of a request body.
-    pub body_idle_ms_max: u32,
-    /// Milliseconds a client may take to accept the next bytes of a response.
-    pub send_idle_ms_max: u32,
-    /// Bytes per second, over the time a body takes either way, below which a client is dropped.
-    pub body_bytes_per_second_min: u32,
-    /// Milliseconds for connections to finish once the node drains.
-    pub drain_ms_max: u32,
-
-    /// Open client connections of the node.
-    pub connections_max: u32,
-    /// Open client connections from one address.
+    pub tls_handshake_ms: u32,
+    /// Concurrent streams of one HTTP/2 connection.
+    pub h2_streams_max: u32,
+    /// Bytes of the HTTP/2 window for request bodies.
+    pub h2_window_bytes: u32,
+    /// Bytes of a decoded HTTP/2 request head.
+    pub h2_header_list_bytes: u32,
+    /// Streams of one HTTP/2 connection that were reset and still occupy it.
+    pub h2_resets_max: u32,
+    /// Open connections from one address.
     pub connections_per_address_max: u32,
+    /// Open connections of all clients.
+    pub connections_max: u32,
     /// Requests answered on one connection before it is closed.
     pub requests_per_connection_max: u32,
-    /// Bytes buffered for one connection, each way.
-    pub buffer_bytes_max: u32,
-    /// Bytes of a small request body left unread that are drained to keep the connection.
-    pub drain_bytes_max: u32,
-
-    /// Concurrent streams of one HTTP/2 connection.
-    pub streams_max: u32,
-    /// Streams reset early that one HTTP/2 connection may cause before it is told to go away.
-    pub resets_max: u32,
-    /// Followers that may wait on one fill.
-    pub followers_per_fill_max: u32,
 }
 
 /// Two bounds that cannot both hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LimitsError {
     /// A part of the head is allowed to be longer than the head.
-    #[error("{0} must not exceed head_bytes_max")]
+    #[error("{0} must not exceed header_bytes")]
     LongerThanHead(&'static str),
+    /// The parser could not take such a head.
+    #[error("header_bytes must not exceed {HEAD_BYTES_CEILING}")]
+    HeadAboveCeiling,
     /// No request could pass.
     #[error("{0} must be at least 1")]
     Zero(&'static str),
@@ -86,23 +78,25 @@ pub enum LimitsError {
 impl Limits {
     /// Refuses bounds that contradict each other.
     pub fn check(&self) -> Result<(), LimitsError> {
-        for (name, value) in
-            [("request_line_bytes_max", self.request_line_bytes_max), ("field_bytes_max", self.field_bytes_max)]
-        {
-            if value > self.head_bytes_max {
+        if self.header_bytes > HEAD_BYTES_CEILING {
+            return Err(LimitsError::HeadAboveCeiling);
+        }
+        for (name, value) in [("request_line_bytes", self.request_line_bytes), ("field_bytes", self.field_bytes)] {
+            if value > self.header_bytes {
                 return Err(LimitsError::LongerThanHead(name));
             }
         }
         for (name, value) in [
-            ("request_line_bytes_max", u32::from(self.request_line_bytes_max)),
-            ("field_bytes_max", u32::from(self.field_bytes_max)),
-            ("fields_max", u32::from(self.fields_max)),
-            ("head_ms_max", self.head_ms_max),
-            ("connections_max", self.connections_max),
+            ("request_line_bytes", self.request_line_bytes),
+            ("field_bytes", self.field_bytes),
+            ("header_count", self.header_count),
+            ("header_ms", self.header_ms),
+            ("tls_handshake_ms", self.tls_handshake_ms),
+            ("h2_streams_max", self.h2_streams_max),
+            ("h2_header_list_bytes", self.h2_header_list_bytes),
             ("connections_per_address_max", self.connections_per_address_max),
+            ("connections_max", self.connections_max),
             ("requests_per_connection_max", self.requests_per_connection_max),
-            ("buffer_bytes_max", self.buffer_bytes_max),
-            ("streams_max", self.streams_max),
         ] {
             if value == 0 {
                 return Err(LimitsError::Zero(name));
@@ -118,29 +112,23 @@ pub(crate) mod tests {
 
     /// Bounds small enough to be met in a test, large enough for any honest request in one.
     pub(crate) const SAMPLE: Limits = Limits {
-        head_bytes_max: 16 * 1024,
-        request_line_bytes_max: 8 * 1024,
-        field_bytes_max: 8 * 1024,
-        fields_max: 100,
+        request_line_bytes: 8 * 1024,
+        header_bytes: 16 * 1024,
+        header_count: 100,
+        field_bytes: 8 * 1024,
+        header_ms: 10_000,
+        idle_ms: 60_000,
         body_bytes_max: 1 << 30,
-        chunk_overhead_bytes_max: 16 * 1024,
-        trailer_bytes_max: 4 * 1024,
-        trailers_max: 16,
-        head_ms_max: 10_000,
-        idle_ms_max: 60_000,
-        handshake_ms_max: 10_000,
-        body_idle_ms_max: 30_000,
-        send_idle_ms_max: 30_000,
-        body_bytes_per_second_min: 500,
-        drain_ms_max: 30_000,
-        connections_max: 10_000,
+        body_idle_ms: 30_000,
+        write_stall_ms: 30_000,
+        tls_handshake_ms: 10_000,
+        h2_streams_max: 128,
+        h2_window_bytes: 1 << 20,
+        h2_header_list_bytes: 64 * 1024,
+        h2_resets_max: 100,
         connections_per_address_max: 1_000,
+        connections_max: 10_000,
         requests_per_connection_max: 10_000,
-        buffer_bytes_max: 256 * 1024,
-        drain_bytes_max: 64 * 1024,
-        streams_max: 128,
-        resets_max: 100,
-        followers_per_fill_max: 10_000,
     };
 
     #[test]
@@ -149,15 +137,11 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_field_longer_than_the_head_is_refused() {
-        let limits = Limits { field_bytes_max: 20_000, ..SAMPLE };
-        assert_eq!(limits.check(), Err(LimitsError::LongerThanHead("field_bytes_max")));
-    }
-
-    #[test]
-    fn a_bound_that_stops_all_traffic_is_refused() {
-        let limits = Limits { streams_max: 0, ..SAMPLE };
-        assert_eq!(limits.check(), Err(LimitsError::Zero("streams_max")));
+    fn bounds_that_contradict_each_other_are_refused() {
+        let longer = LimitsError::LongerThanHead("field_bytes");
+        assert_eq!(Limits { field_bytes: 20_000, ..SAMPLE }.check(), Err(longer));
+        assert_eq!(Limits { header_bytes: 65_537, ..SAMPLE }.check(), Err(LimitsError::HeadAboveCeiling));
+        assert_eq!(Limits { h2_streams_max: 0, ..SAMPLE }.check(), Err(LimitsError::Zero("h2_streams_max")));
     }
 
     #[test]

@@ -1,10 +1,12 @@
-//! Writing responses: status line, field lines, chunks. Every helper appends to the caller's buffer.
+//! Writing responses: status line, field lines, the end of a body. Every helper appends to the caller's buffer; chunks
+//! are framed by the shared [`ChunkSize`] and [`CHUNK_END`] around data that is not copied.
 //!
 //! Names are written as the map has them, in lower case. Values cannot hold CR, LF or NUL: `HeaderValue` refuses them
 //! (O3), and values given as bytes are our own. Framing fields come from here only, never out of a header map, so a
 //! response has exactly one statement of its length.
 
 use bytes::BufMut;
+pub use headland_origin::framing::{CHUNK_END, ChunkSize};
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::framing::ResponseFraming;
@@ -13,12 +15,6 @@ use crate::hop_by_hop::is_hop_by_hop;
 
 /// Bytes of a date in the one form that is sent (RFC 9110 5.6.7).
 pub const DATE_BYTES: usize = 29;
-
-/// The longest size line of a chunk: 16 hexadecimal digits and CRLF.
-const CHUNK_SIZE_LINE_BYTES: usize = 18;
-
-/// What ends the data of a chunk.
-pub const CHUNK_END: &[u8] = b"\r\n";
 
 /// Status line, without reason phrase where none is registered (RFC 9112 4: it may be empty).
 pub fn status_line(out: &mut impl BufMut, status: StatusCode) {
@@ -120,24 +116,6 @@ pub fn switching(out: &mut impl BufMut, headers: &HeaderMap, upgrade: &[u8]) {
     end(out);
 }
 
-/// The size line before the data of a chunk. A chunk of no bytes would end the body, so there is none.
-pub fn chunk_size(out: &mut impl BufMut, size: usize) {
-    debug_assert!(size > 0, "an empty chunk is the last chunk");
-    let mut line = [0_u8; CHUNK_SIZE_LINE_BYTES];
-    let mut at = CHUNK_SIZE_LINE_BYTES - 2;
-    line[at..].copy_from_slice(b"\r\n");
-    let mut rest = size;
-    loop {
-        at -= 1;
-        line[at] = b"0123456789abcdef"[rest & 15];
-        rest >>= 4;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.put_slice(&line[at..]);
-}
-
 /// The last chunk, the trailer fields that may be sent, and the end of the body (RFC 9112 7.1).
 pub fn last_chunk(out: &mut impl BufMut, trailers: Option<&HeaderMap>) {
     out.put_slice(b"0\r\n");
@@ -149,21 +127,29 @@ pub fn last_chunk(out: &mut impl BufMut, trailers: Option<&HeaderMap>) {
     end(out);
 }
 
-/// Whether a field may come after the body. RFC 9110 6.5.1 forbids what frames, routes, authenticates or governs the
-/// message; a name that is none of the harmless ones or an extension's own (`x-`, `grpc-`) is not let through.
+/// Whether a field may come after the body, either way (F15). RFC 9110 6.5.1 forbids what frames, routes, authenticates
+/// or governs the message; beyond that, only names that are known to be harmless or are an extension's own pass.
 pub fn is_trailer(name: &HeaderName) -> bool {
-    const HARMLESS: [&str; 7] =
-        ["content-digest", "digest", "repr-digest", "server-timing", "signature", "signature-input", "etag"];
+    const HARMLESS: [&str; 9] = [
+        "checksum",
+        "content-digest",
+        "content-md5",
+        "digest",
+        "etag",
+        "repr-digest",
+        "server-timing",
+        "signature",
+        "signature-input",
+    ];
     let name = name.as_str();
-    let extension = name.starts_with("grpc-") || (name.starts_with("x-") && !is_spoken_for(name));
-    HARMLESS.contains(&name) || extension
+    HARMLESS.contains(&name) || name.starts_with("grpc-") || (name.starts_with("x-") && !is_acted_on(name))
 }
 
 /// Extension names that proxies and origins act on.
-fn is_spoken_for(name: &str) -> bool {
-    ["x-forwarded-", "x-http-", "x-method-", "x-original-", "x-rewrite-", "x-real-", "x-host", "x-accel-"]
-        .iter()
-        .any(|prefix| name.starts_with(prefix))
+fn is_acted_on(name: &str) -> bool {
+    const PREFIXES: [&str; 8] =
+        ["x-accel-", "x-forwarded-", "x-host", "x-http-", "x-method-", "x-original-", "x-real-", "x-rewrite-"];
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -184,13 +170,6 @@ mod tests {
             let status = StatusCode::from_u16(code).unwrap();
             let reason = status.canonical_reason().unwrap_or("");
             assert_eq!(text(|out| status_line(out, status)), format!("HTTP/1.1 {code} {reason}\r\n"));
-        }
-    }
-
-    #[test]
-    fn chunk_sizes_are_hexadecimal() {
-        for size in [1, 9, 10, 15, 16, 255, 4096, 1 << 20, usize::MAX] {
-            assert_eq!(text(|out| chunk_size(out, size)), format!("{size:x}\r\n"));
         }
     }
 

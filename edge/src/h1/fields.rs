@@ -14,7 +14,8 @@ use smallvec::SmallVec;
 /// Field lines that fit without an allocation; browsers send 12 to 20.
 const LINES_INLINE: usize = 32;
 
-/// A stretch of the head, in bytes from its start. A head has at most 65,535 of them (see `Limits::head_bytes_max`).
+/// A stretch of the head, in bytes from its start. A head has at most 64 Ki of them, its last four line
+/// ends (see `HEAD_BYTES_CEILING`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) start: u16,

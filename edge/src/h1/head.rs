@@ -16,7 +16,7 @@ use super::fields::{FlatFields, Line, Lines, Span};
 use super::framing::{BodyFraming, Facts, is_token_byte, trim};
 use super::refuse::{Reason, Refusal};
 use super::target::{Target, TargetSpans};
-use crate::limits::{LEADING_EMPTY_LINES_MAX, Limits, METHOD_BYTES_MAX};
+use crate::limits::{HEAD_BYTES_CEILING, LEADING_EMPTY_LINES_MAX, Limits, METHOD_BYTES_MAX};
 
 /// The version a request is served as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,10 +139,10 @@ impl HeadParser {
         if line.is_empty() {
             return Ok(true);
         }
-        if line.len() > usize::from(limits.field_bytes_max) {
+        if line.len() > limits.field_bytes as usize {
             return Err(Reason::HeaderTooLarge);
         }
-        if self.lines.len() == usize::from(limits.fields_max) {
+        if self.lines.len() == limits.header_count as usize {
             return Err(Reason::TooManyHeaders);
         }
         let line = read_field(line, self.line_start)?;
@@ -157,7 +157,7 @@ impl HeadParser {
             self.empty_lines += 1;
             return if self.empty_lines > LEADING_EMPTY_LINES_MAX { Err(Reason::EmptyLines) } else { Ok(()) };
         }
-        if line.len() > usize::from(limits.request_line_bytes_max) {
+        if line.len() > limits.request_line_bytes as usize {
             return Err(Reason::TargetTooLong);
         }
         self.request_line = Some(read_request_line(buffer, line, self.line_start)?);
@@ -169,13 +169,14 @@ impl HeadParser {
     fn check_size(&self, raw: &[u8], head_bytes: usize, limits: &Limits) -> Result<(), Reason> {
         if self.request_line.is_none() {
             check_method(raw)?;
-            if raw.len() > usize::from(limits.request_line_bytes_max) + 1 {
+            if raw.len() > limits.request_line_bytes as usize + 1 {
                 return Err(Reason::TargetTooLong);
             }
-        } else if raw.len() > usize::from(limits.field_bytes_max) + 1 {
+        } else if raw.len() > limits.field_bytes as usize + 1 {
             return Err(Reason::HeaderTooLarge);
         }
-        if head_bytes > usize::from(limits.head_bytes_max) { Err(Reason::HeaderTooLarge) } else { Ok(()) }
+        let head_bytes_max = limits.header_bytes.min(HEAD_BYTES_CEILING) as usize; // offsets have 16 bits
+        if head_bytes > head_bytes_max { Err(Reason::HeaderTooLarge) } else { Ok(()) }
     }
 
     /// Splits the head off the buffer and draws the conclusions.
@@ -291,10 +292,26 @@ fn is_value_byte(byte: u8) -> bool {
     (byte >= b' ' && byte != 0x7f) || byte == b'\t'
 }
 
-/// Whether a value has only bytes that a value may have. Written without an exit so that it compiles to vector code.
+/// Whether a value has only bytes that a value may have: eight at a time, the last eight overlapping what went before.
 #[inline]
 fn is_field_value(value: &[u8]) -> bool {
-    value.iter().fold(true, |good, &byte| good & is_value_byte(byte))
+    let Some(last) = value.last_chunk::<WORD_BYTES>() else { return value.iter().all(|&byte| is_value_byte(byte)) };
+    let (words, _) = value.as_chunks::<WORD_BYTES>();
+    let suspects = words.iter().fold(suspects(*last), |seen, word| seen | suspects(*word));
+    suspects == 0 || value.iter().all(|&byte| is_value_byte(byte))
+}
+
+const WORD_BYTES: usize = 8;
+
+/// Not zero if a word has a byte below space or a DEL; a tab is below space too, so the caller looks again.
+#[inline]
+fn suspects(word: [u8; WORD_BYTES]) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([1; WORD_BYTES]);
+    const HIGH: u64 = ONES << 7;
+    let word = u64::from_ne_bytes(word);
+    let below_space = word.wrapping_sub(ONES * 0x20) & !word;
+    let del = word ^ (ONES * 0x7f);
+    (below_space | (del.wrapping_sub(ONES) & !del)) & HIGH
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! Invariant: the verdict depends on the bytes alone, never on how they were split over reads.
 
 mod authority;
+mod body;
 pub mod encode;
 mod fields;
 mod framing;
@@ -15,6 +16,7 @@ mod preface;
 mod refuse;
 mod target;
 
+pub use body::{BodyDecoder, Piece};
 pub use fields::FlatFields;
 pub use framing::{BodyFraming, ResponseFraming};
 pub use head::{HeadParser, Parsed, RequestHead, Version};

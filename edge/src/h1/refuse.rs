@@ -74,12 +74,10 @@ pub enum Reason {
     Expectation,
     /// A body larger than allowed.
     BodyTooLarge,
-    /// A chunk-size line or chunk end that breaks RFC 9112 7.1.
+    /// Chunked framing, trailer section included, that breaks RFC 9112 7.1.
     BadChunk,
     /// Too much chunk framing for the data it frames.
     ChunkOverhead,
-    /// A trailer section that breaks the rules of fields.
-    BadTrailer,
     /// Too many or too large trailer fields.
     TrailerTooLarge,
 }
@@ -119,13 +117,12 @@ impl Reason {
             Self::BodyTooLarge => "body-too-large",
             Self::BadChunk => "bad-chunk",
             Self::ChunkOverhead => "chunk-overhead",
-            Self::BadTrailer => "bad-trailer",
             Self::TrailerTooLarge => "trailer-too-large",
         }
     }
 
     /// Every reason, in the order of the enum: the label set of the counter.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 32] = [
         Self::BareLf,
         Self::BareCr,
         Self::Nul,
@@ -157,7 +154,6 @@ impl Reason {
         Self::BodyTooLarge,
         Self::BadChunk,
         Self::ChunkOverhead,
-        Self::BadTrailer,
         Self::TrailerTooLarge,
     ];
 
