@@ -134,6 +134,11 @@ impl<'a> KeyRef<'a> {
         &self.bytes[start..start + self.length_at(5)]
     }
 
+    /// Host and target with their lengths: equal for both schemes and whatever other parts there are.
+    pub(crate) fn resource(self) -> &'a [u8] {
+        &self.bytes[1..PREFIX_BYTES + self.length_at(1) + self.length_at(5)]
+    }
+
     fn length_at(self, at: usize) -> usize {
         let length = self.bytes[at..at + 4].try_into().expect("four bytes");
         u32::from_le_bytes(length) as usize

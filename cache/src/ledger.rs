@@ -1,0 +1,140 @@
+//! Every purge that may still concern a stored object, checked in memory on every hit.
+//!
+//! A purge is a rule with an epoch, the number of the purge. An object remembers the epoch that was current before the
+//! origin was asked for it (`born`); a rule whose epoch is greater matches it. Hard rules win over soft ones. Applying a
+//! rule touches no object. A hit compares one version number and looks rules up only when some rule was applied since
+//! the object's last check.
+//!
+//! The rules themselves stand in [`crate::rule_index`]. At its bounds too much is purged, never too little.
+//!
+//! The ledger is memory only. Whoever applies a rule makes it durable first, and applies the stored rules with their
+//! own epochs, before the first request, when the node starts again.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+
+use crate::key::KeyRef;
+use crate::object::Object;
+use crate::purge_rule::PurgeRule;
+use crate::rule_index::RuleIndex;
+use crate::standing::Standing;
+use crate::tags::Tags;
+
+/// Rules a ledger keeps apart unless told otherwise.
+pub const RULES_MAX: usize = 100_000;
+/// Prefix rules a ledger keeps apart unless told otherwise.
+pub const PREFIX_RULES_MAX: usize = 1_024;
+
+/// The number of a purge. Zero comes before the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Epoch(pub u64);
+
+/// Bounds of a ledger, in rules.
+#[derive(Debug, Clone, Copy)]
+pub struct LedgerLimits {
+    pub rules_max: usize,
+    pub prefix_rules_max: usize,
+}
+
+impl Default for LedgerLimits {
+    fn default() -> Self {
+        LedgerLimits { rules_max: RULES_MAX, prefix_rules_max: PREFIX_RULES_MAX }
+    }
+}
+
+/// What a ledger did so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LedgerStats {
+    /// Rules kept now.
+    pub rules: u64,
+    pub applied: u64,
+    /// Rules that were folded into broader ones because there were too many.
+    pub folded: u64,
+}
+
+/// The purge rules of a node.
+pub struct Ledger {
+    limits: LedgerLimits,
+    /// Greatest epoch given out or restored.
+    epoch: AtomicU64,
+    /// Changes whenever a rule is applied, also one with an old epoch.
+    version: AtomicU64,
+    applied: AtomicU64,
+    rules: RwLock<RuleIndex>,
+}
+
+impl Ledger {
+    #[must_use]
+    pub fn new(limits: LedgerLimits) -> Self {
+        let zero = || AtomicU64::new(0);
+        Ledger { limits, epoch: zero(), version: zero(), applied: zero(), rules: RwLock::default() }
+    }
+
+    /// The current epoch. Read it before the request goes to the origin: it is the `born` of what comes back.
+    pub fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.load(Ordering::Acquire))
+    }
+
+    /// Applies a rule and returns its epoch: the next one, or its own when it is restored.
+    pub fn apply(&self, mut rule: PurgeRule) -> Epoch {
+        let mut rules = self.rules.write();
+        let current = self.epoch.load(Ordering::Relaxed);
+        let epoch = rule.epoch.unwrap_or(Epoch(current + 1));
+        rule.epoch = Some(epoch);
+        rules.add(epoch, rule);
+        rules.keep_within(self.limits);
+        self.applied.fetch_add(1, Ordering::Relaxed);
+        // Whoever reads the new epoch or version afterwards takes the lock and finds the rule.
+        self.epoch.store(current.max(epoch.0), Ordering::Release);
+        self.version.fetch_add(1, Ordering::Release);
+        epoch
+    }
+
+    /// What the rules say of a stored object.
+    pub fn check(&self, object: &Object) -> Standing {
+        if let Some(standing) = object.verdict().at(self.version.load(Ordering::Acquire)) {
+            return standing;
+        }
+        let rules = self.rules.read();
+        let version = self.version.load(Ordering::Acquire);
+        let standing = rules.standing(object.key.as_ref(), &object.tags, object.born);
+        object.verdict().set(version, standing);
+        standing
+    }
+
+    /// What the rules say of a response that was asked for at `born`: at the end of a fill, whether it was purged
+    /// meanwhile.
+    pub fn standing_of(&self, key: KeyRef<'_>, tags: &Tags, born: Epoch) -> Standing {
+        // Nothing was purged since: no rule can be younger.
+        if self.epoch() <= born {
+            return Standing::Clear;
+        }
+        self.rules.read().standing(key, tags, born)
+    }
+
+    /// Every rule, oldest epoch first, for the journal and for people.
+    pub fn rules(&self) -> Vec<PurgeRule> {
+        self.rules.read().iter().cloned().collect()
+    }
+
+    /// Drops the rules up to `oldest`, which must not be greater than the `born` of anything stored or being fetched.
+    pub fn forget_until(&self, oldest: Epoch) {
+        self.rules.write().forget_until(oldest);
+    }
+
+    pub fn stats(&self) -> LedgerStats {
+        let rules = self.rules.read();
+        let applied = self.applied.load(Ordering::Relaxed);
+        LedgerStats { rules: rules.len() as u64, applied, folded: rules.folded() }
+    }
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Ledger::new(LedgerLimits::default())
+    }
+}
+
+#[cfg(test)]
+mod tests;
