@@ -1,0 +1,22 @@
+"""The bodies that the origin serves: made, not stored, and such that a mixed or shifted byte is noticed.
+
+Every 64-byte line carries its own offset and the body's name, so that no two places of any two bodies are alike.
+"""
+
+from __future__ import annotations
+
+LINE_BYTES = 64
+SIZES: dict[str, int] = {
+    "1k": 1024,
+    "16k": 16 * 1024,
+    "100k": 100 * 1024,
+    "1m": 1024 * 1024,
+    "10m": 10 * 1024 * 1024,
+}
+
+
+def body(name: str) -> bytes:
+    """The body called `name` (a key of SIZES)."""
+    size = SIZES[name]
+    lines = (f"{name}:{offset:010d}:".ljust(LINE_BYTES - 1, "x") + "\n" for offset in range(0, size, LINE_BYTES))
+    return "".join(lines).encode("ascii")[:size]

@@ -1,0 +1,1 @@
+"""Scenarios, one file each. A module names its `SCENARIO` and, for the order of the report, an `ORDER`."""

@@ -1,0 +1,32 @@
+"""A small object from the cache, over the three doors: what most requests of a CDN are."""
+
+from __future__ import annotations
+
+from perf.bench import Bench
+from perf.load import Load
+from perf.results import Bar, Measure
+from perf.scenario import Scenario
+
+ORDER = 10
+PATH = "/hit/1k"
+TITLES = {"h1": "1 KiB hit, HTTP/1.1", "tls": "1 KiB hit, TLS 1.3", "h2": "1 KiB hit, HTTP/2 over TLS 1.3, 10 streams"}
+
+
+def run(bench: Bench) -> list[Measure]:
+    peers = bench.start(needs=("store", "tls", "h2"), variants=True)
+    measures = []
+    for door in ("h1", "tls", "h2"):
+        bench.warm(peers, PATH, "1k", door=door)
+        measure = Measure(door, TITLES[door], "us CPU/request")
+        measures.append(bench.cpu_per_request(measure, peers, Load(PATH, 1024, door)))
+        bench.warm(peers, PATH, "1k", door=door)
+    return measures
+
+
+SCENARIO = Scenario(
+    "hit-1k",
+    "Hit, 1 KiB",
+    "32 connections, request headers of a browser, one object in the cache; server's CPU per request.",
+    (Bar("h1", 0.75, goal=0.60), Bar("tls", 0.85, goal=0.70), Bar("h2", 0.85, goal=0.75)),
+    run,
+)

@@ -1,0 +1,246 @@
+"""The perf suite's harness measures what is known beforehand, and refuses what is wrong. No speed is asserted.
+
+`perf.known` is a server with a known delay, a known cost and known faults; it stands where a peer would stand.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import orjson
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # perf is no part of the wheel
+
+from perf import accounting, load, plot, profile, report, runner, scenario, stats, template  # noqa: E402
+from perf.bench import Bench, Pace  # noqa: E402
+from perf.errors import WrongAnswerError  # noqa: E402
+from perf.load import Load  # noqa: E402
+from perf.machine import plan_cores  # noqa: E402
+from perf.profile import Profile  # noqa: E402
+from perf.results import Bar, Measure, judge  # noqa: E402
+
+NEEDED = [name for name in ("nginx", "wrk", "taskset", "openssl") if not shutil.which(name)]
+needs_tools = pytest.mark.skipif(bool(NEEDED), reason=f"not installed: {', '.join(NEEDED)}")
+CORES = plan_cores()
+ONE_ROUND = Pace(rounds=1, seconds=1.0, quick=True)
+
+
+def known(name: str, *flags: str) -> Profile:
+    return Profile(
+        name=name,
+        title=name,
+        about="a server of known behaviour",
+        needs=(),
+        version=(),
+        start=("env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "perf.known", "@http@", *flags),
+        capabilities=frozenset({"h1", "store"}),
+        files={},
+        values={},
+        variants={},
+        verdict_header="x-cache",
+        hit=re.compile("^HIT$"),
+        miss=re.compile("^MISS$"),
+    )
+
+
+@pytest.fixture
+def bench_of(tmp_path):
+    made = []
+
+    def make(*profiles: Profile, pace: Pace = ONE_ROUND) -> Bench:
+        folder = tmp_path / "bench"
+        folder.mkdir()
+        bench = Bench(
+            folder, {each.name: each for each in profiles}, tuple(each.name for each in profiles), CORES, pace
+        )
+        made.append(bench)
+        return bench
+
+    yield make
+    for bench in made:
+        bench.close()
+
+
+# --- arithmetic ---------------------------------------------------------------------------------------------------
+
+
+def test_a_ratio_is_formed_within_a_round_so_that_a_slow_machine_cancels_out():
+    reference, slow_phase = [10.0, 10.0, 30.0, 30.0, 10.0], [1, 1, 3, 3, 1]
+    subject = [6.0 * factor for factor in slow_phase]
+    assert stats.spread(stats.paired_ratios(subject, reference)).median == pytest.approx(0.6)
+    with pytest.raises(ValueError, match="unpaired"):
+        stats.paired_ratios([1.0], reference)
+
+
+def test_the_spread_of_few_rounds_is_their_extremes_and_of_more_their_quartiles():
+    assert stats.spread([3.0, 1.0, 2.0]) == stats.Spread(2.0, 1.0, 3.0, 3)
+    assert stats.spread([1.0, 2.0, 3.0, 4.0, 100.0]) == stats.Spread(3.0, 2.0, 4.0, 5)
+
+
+def test_the_reference_counts_at_its_best_variant():
+    measure = Measure("h1", "cost", "us")
+    for subject, corked, uncorked in ((5.0, 20.0, 10.0), (5.0, 22.0, 10.0)):
+        measure.add("headland", subject)
+        measure.add("nginx-tuned", corked)
+        measure.add("nginx-tuned/uncorked", uncorked)
+    verdict = judge(Bar("h1", 0.75, goal=0.4), measure, "headland", "nginx-tuned")
+    assert (verdict.reference, verdict.reached, verdict.reached_goal) == ("nginx-tuned/uncorked", True, False)
+    assert verdict.value is not None
+    assert verdict.value.median == pytest.approx(0.5)
+
+
+def test_a_side_that_was_not_measured_passes_no_verdict():
+    measure = Measure("h1", "cost", "us")
+    measure.add("nginx-tuned", 10.0)
+    verdict = judge(Bar("h1", 0.75), measure, "headland", "nginx-tuned")
+    assert (verdict.value, verdict.reached) == (None, None)
+
+
+def test_a_place_without_a_value_is_named():
+    assert template.fill("listen @http@; $host {x}", {"http": "80"}) == "listen 80; $host {x}"
+    with pytest.raises(KeyError, match="admin"):
+        template.fill("@admin@", {})
+
+
+# --- accounting ---------------------------------------------------------------------------------------------------
+
+
+def test_the_accounting_sees_a_child_of_a_child_that_computes_and_one_that_has_ended():
+    burn = "import time\nwhile time.process_time() < {s}: pass\n"
+    wait = "print(1, flush=True)\nimport signal\nsignal.pause()"
+    code = (
+        "import subprocess, sys\n"
+        f"subprocess.run([sys.executable, '-c', {burn.format(s=0.15)!r}])\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {burn.format(s=0.25) + wait!r}])\n"
+        "child.wait()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"1\n"
+        cost = accounting.cost(parent.pid)
+        os.killpg(parent.pid, signal.SIGKILL)
+    assert 0.36 <= cost.cpu_s <= 1.5
+    assert cost.processes == 2
+    assert cost.rss_bytes > cost.pss_bytes > 1_000_000
+    assert cost.rss_peak_bytes >= cost.rss_bytes
+    assert accounting.cost(parent.pid).processes == 0
+
+
+def test_a_process_that_waits_costs_nothing():
+    with subprocess.Popen(
+        [sys.executable, "-c", "print(1, flush=True)\nimport signal\nsignal.pause()"], stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        before = accounting.cost(child.pid)
+        time.sleep(0.2)
+        assert accounting.cost(child.pid).since(before).cpu_s <= 0.02
+        child.kill()
+
+
+def test_cores_are_never_shared_when_there_are_two():
+    assert plan_cores((4, 5)).server == (5,)
+    assert plan_cores((4, 5)).load == plan_cores((4, 5)).origin == (4,)
+    assert not plan_cores((0, 1, 2, 3)).shared
+    assert plan_cores((7,)).shared
+
+
+# --- measuring ----------------------------------------------------------------------------------------------------
+
+
+@needs_tools
+def test_a_known_delay_is_measured_as_such(bench_of):
+    bench = bench_of(known("slow", "--delay-ms", "50"))
+    (peer,) = bench.start()
+    run = load.run(Load("/hit/1k", 1024, connections=8), peer, 1.0, CORES.load)
+    waited_ms = 8 / (run.requests / run.wall_s) * 1000  # Little's law: eight are always under way
+    assert 50 <= waited_ms <= 100
+    assert run.load_busy < 0.5
+
+
+@needs_tools
+def test_a_peer_that_computes_more_is_reported_as_dearer_by_as_much(bench_of):
+    bench = bench_of(known("plain"), known("burning", "--burn-us", "2000"))
+    peers = bench.start()
+    measure = bench.cpu_per_request(Measure("h1", "cost", "us"), peers, Load("/hit/1k", 1024))
+    (plain,), (burning,) = measure.values["plain"], measure.values["burning"]
+    assert burning - plain == pytest.approx(2000, rel=0.25)
+    verdict = judge(Bar("h1", 1.0), measure, "burning", "plain")
+    assert verdict.reached is False
+
+
+@needs_tools
+@pytest.mark.parametrize(
+    ("flag", "words"), [("--wrong", "bytes are not the 1024"), ("--short", "1023 bytes are not the 1024")]
+)
+def test_a_wrong_answer_fails_the_scenario(tmp_path, flag, words):
+    liar = known("liar", flag)
+
+    def run(bench: Bench) -> list[Measure]:
+        bench.warm(bench.start(), "/hit/1k", "1k")
+        return []
+
+    lie = scenario.Scenario("lie", "A lie", "", (), run)
+    outcome = runner.run_one(lie, Bench(tmp_path / "lie", {"liar": liar}, ("liar",), CORES, ONE_ROUND), "liar", "liar")
+    assert outcome.state == "failed"
+    assert words in outcome.reason
+    assert not (tmp_path / "lie").exists()
+
+
+@needs_tools
+def test_a_wrong_cache_verdict_and_a_short_body_under_load_are_refused(bench_of):
+    bench = bench_of(known("short", "--short"), known("plain"))
+    short, plain = bench.start()
+    with pytest.raises(WrongAnswerError, match="1023 bytes of body"):
+        load.run(Load("/hit/1k", 1024, connections=2), short, 1.0, CORES.load)
+    with pytest.raises(WrongAnswerError, match="expected a miss"):
+        bench.check(plain, "/hit/1k", "1k", verdict="miss")
+
+
+@needs_tools
+def test_a_peer_that_does_not_start_is_left_out_with_its_words(bench_of):
+    bench = bench_of(known("plain"), known("broken", "--no-such-flag"))
+    assert [peer.name for peer in bench.start()] == ["plain"]
+    assert "unrecognized arguments" in bench.absent["broken"]
+
+
+# --- the whole ----------------------------------------------------------------------------------------------------
+
+
+@needs_tools
+def test_a_scenario_runs_from_the_command_line_to_a_page_without_network(tmp_path):
+    command = [sys.executable, "-m", "perf", "--only", "proxy", "--quick", "--rounds", "1", "--peers", "nginx-tuned"]
+    done = subprocess.run([*command, "--report", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    data = orjson.loads((tmp_path / "report.json").read_bytes())
+    (found,) = data["scenarios"]
+    assert found["state"] == "measured", found["reason"]
+    assert found["verdicts"][0]["value"] is None  # the node was not asked for
+    assert "not measured" in report.table(data)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<svg" in page
+    assert not re.search(r"(src|href)=|url\(", page)
+
+
+def test_every_scenario_names_bars_and_every_profile_loads():
+    scenarios, profiles = scenario.load_all(), profile.load_all()
+    assert {"hit-1k", "proxy", "miss-stored", "rss-100k", "pool", "hit-sizes"} <= set(scenarios)
+    assert {"headland", "nginx-tuned", "nginx-stock", "direct"} <= set(profiles)
+    text = runner.listing(scenarios, profiles)
+    assert all(name in text for name in (*scenarios, *profiles))
+
+
+def test_plots_are_drawn_for_values_of_any_size():
+    for values in ([0.0], [1e-3, 2e-3], [5.0, 7.0], [1e6, 2e6]):
+        assert plot.strip({"a & b": values}, "us").endswith("</svg>")
+    assert "bad" in plot.gauge(0.9, 0.8, 1.0, 0.75)
+    assert plot.curves({"a": [(1.0, 100.0), (0.01, 5000.0)]}, "us").count("polyline") == 1
