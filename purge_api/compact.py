@@ -4,15 +4,15 @@ Two steps, both over whole purges, oldest first:
 
 1. A purge goes when each of its rules is covered by a newer one. A newer rule covers an older one of the same kind and
    value, and `all` covers every kind; but a soft rule never covers a hard one.
-2. When more rules than the bound are left, the oldest are folded into one purge of everything that is as old as the
-   newest of them. Folding purges more than was asked, never less: whatever a folded rule made stale or gone is older
-   than the fold.
+2. When more rules than the bound are left, the oldest half is folded as the ledger in memory does it: into one purge
+   of everything for each mode, as old as the newest of that mode among them. Folding purges more than was asked,
+   never less: whatever a folded rule made stale or gone is older than the fold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from purge_api.record import PurgeRecord, new_id
 
@@ -43,15 +43,14 @@ class _Newer:
 def compacted(records: Sequence[PurgeRecord], rules_max: int) -> list[PurgeRecord]:
     """What has to be kept of `records` (oldest first), holding at most `rules_max` rules; in the same order."""
     kept = _without_covered(records)
-    excess = sum(len(record.items) for record in kept) - rules_max
-    if excess <= 0:
+    rules = sum(len(record.items) for record in kept)
+    if rules <= rules_max:
         return kept
-    folded = 0
-    taken = 0
-    while folded < len(kept) and taken <= excess:  # one more than the excess, because the fold is a rule as well
-        taken += len(kept[folded].items)
-        folded += 1
-    return [_fold(kept[:folded]), *kept[folded:]]
+    border = 0
+    while border < len(kept) and rules > rules_max // 2:
+        rules -= len(kept[border].items)
+        border += 1
+    return _folded(kept[:border]) + kept[border:]
 
 
 def _without_covered(records: Sequence[PurgeRecord]) -> list[PurgeRecord]:
@@ -65,16 +64,13 @@ def _without_covered(records: Sequence[PurgeRecord]) -> list[PurgeRecord]:
     return kept
 
 
-def _fold(records: Sequence[PurgeRecord]) -> PurgeRecord:
-    newest = records[-1]
-    return PurgeRecord(
-        id=new_id(newest.last_epoch),
-        epoch=newest.last_epoch,
-        kind="all",
-        items=("",),
-        soft=all(record.soft for record in records),
-        actor=FOLD_ACTOR,
-        client="",
-        received_ms=newest.received_ms,
-        applied_ms=newest.applied_ms,
-    )
+def _folded(records: Sequence[PurgeRecord]) -> list[PurgeRecord]:
+    newest = {record.soft: record for record in records}  # the last of each mode wins
+    folds = [_widened(record) for record in newest.values()]
+    return _without_covered(sorted(folds, key=lambda record: record.epoch))
+
+
+def _widened(record: PurgeRecord) -> PurgeRecord:
+    """The same purge for everything."""
+    epoch = record.last_epoch
+    return replace(record, id=new_id(epoch), epoch=epoch, kind="all", items=("",), actor=FOLD_ACTOR, client="")

@@ -53,8 +53,8 @@ QUEUE_PURGES_MAX = 8_192
 """Purges that may wait for the disk; more are refused."""
 COMMIT_PURGES_MAX = 1_024
 """Purges written in one transaction."""
-RULES_MAX = 1_000_000
-"""Rules kept on disk; older ones are folded into one rule for everything."""
+RULES_MAX = 100_000
+"""Rules kept on disk, as many as the ledger in memory keeps apart; the oldest half of more is folded."""
 ROWS_UNPACKED_MIN = 4_096
 """Rows written since the last compaction before there is another, at least."""
 RULES_PER_UNPACKED_ROW = 64

@@ -3,9 +3,9 @@
 A request is checked as a whole before anything is applied: every bad item is named with its index and the reason, and
 one bad item refuses all. Values of rules, as the ledger in memory expects them:
 
-    url      scheme://host/path?query, canonical by the key rules of the site
-    prefix   host/path, without scheme and query: the purge takes every scheme
-    host     the name, with its port where that is not the scheme's own
+    url      scheme://host/path?query, canonical by the key rules of the site; the rule takes both schemes
+    prefix   scheme://host/path, without query; the rule takes both schemes
+    host     the name, with its port where that is not the default of https
     tag      as it stands in the response
     all      the empty string
 """
@@ -130,7 +130,7 @@ def _url(item: Any, canonicalise: Canonicalise) -> str:
 
 def _prefix(item: Any, canonicalise: Canonicalise) -> str:
     text = _text(item, URL_BYTES_MAX)
-    address = text if text.lower().startswith(("http://", "https://")) else f"http://{text}"
+    address = text if text.lower().startswith(("http://", "https://")) else f"https://{text}"
     rest = address.partition("://")[2]
     if "?" in rest or "#" in rest:
         raise ValueError("a prefix has no query and no fragment")
@@ -139,8 +139,8 @@ def _prefix(item: Any, canonicalise: Canonicalise) -> str:
     host, slash, _ = rest.partition("/")
     if not host or not slash:
         raise ValueError("expected host and path, such as www.example.com/img/; a whole host is purged by type host")
-    _, host, target = canonicalise(address)
-    return f"{host}{target}"
+    scheme, host, target = canonicalise(address)
+    return f"{scheme}://{host}{target}"
 
 
 def _host(item: Any, canonicalise: Canonicalise) -> str:
@@ -149,7 +149,7 @@ def _host(item: Any, canonicalise: Canonicalise) -> str:
         raise ValueError("a host has no wildcard; name each host, or purge all")
     if any(letter in text for letter in "/?#@"):
         raise ValueError("expected a host name such as www.example.com, without scheme and path")
-    _, host, _ = canonicalise(f"http://{text}/")
+    _, host, _ = canonicalise(f"https://{text}/")
     return host
 
 

@@ -33,7 +33,7 @@ class ListLedger:
     def __init__(self) -> None:
         self.applied: list[tuple[str, str, bool, int]] = []
 
-    def apply(self, kind: str, value: str, soft: bool, at_ms: int, epoch: int | None = None) -> int:
+    def apply(self, kind: str, value: str, soft: bool, at_ms: int, epoch: int | None = None) -> int:  # noqa: ARG002
         self.applied.append((kind, value, soft, epoch or self.epoch() + 1))
         return self.applied[-1][3]
 
@@ -130,8 +130,8 @@ async def test_a_purge_is_created_with_its_place_and_state(client, context):
     [
         (order("url", ("HTTPS://WWW.example.com/a?b=c",)), [("url", "https://www.example.com/a?b=c", False)]),
         (order("url", (URL, URL)), [("url", URL, False)]),
-        (order("prefix", ("www.example.com/img/",)), [("prefix", "www.example.com/img/", False)]),
-        (order("prefix", ("https://www.example.com/img/",)), [("prefix", "www.example.com/img/", False)]),
+        (order("prefix", ("www.example.com/img/",)), [("prefix", "https://www.example.com/img/", False)]),
+        (order("prefix", ("https://www.example.com/img/",)), [("prefix", "https://www.example.com/img/", False)]),
         (order("host", ("WWW.example.com",)), [("host", "www.example.com", False)]),
         (order("host", ("127.0.0.1:8080",)), [("host", "127.0.0.1:8080", False)]),
         (order("tag", ("news", "Sport/1"), mode="soft"), [("tag", "news", True), ("tag", "Sport/1", True)]),
