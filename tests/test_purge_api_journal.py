@@ -49,7 +49,7 @@ class GatedLedger(ListLedger):
         self.entered = threading.Event()
         self.gate = threading.Event()
 
-    def apply(self, kind: str, value: str, soft: bool, at_ms: int, epoch: int | None = None) -> int:  # noqa: ARG002
+    def apply(self, kind: str, value: str, soft: bool, at_ms: int, epoch: int | None = None) -> int:
         self.entered.set()
         assert self.gate.wait(WAIT_S)
         return super().apply(kind, value, soft, at_ms, epoch)

@@ -1,0 +1,199 @@
+"""The node's counters as Prometheus metrics.
+
+`NodeCollector` asks the node once per scrape and names what it gets; nothing is counted in Python. Names, units and
+labels follow Prometheus: base units, `_total`, and only labels whose values are bounded (enums of the core, sites and
+certificates of the configuration). Outcomes are the label `cache_result`, in the words of Cache-Status and the log.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+
+from edge.context import NodeFace, ReloadState
+
+__all__ = ["CONTENT_TYPE", "NodeCollector", "exposition", "register"]
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+"""The type of what `exposition` gives: the text format, in the version that every Prometheus reads."""
+TIER = "memory"
+"""The label `tier` of the store; there is one so far."""
+MICROSECONDS = 1_000_000
+"""In a second."""
+Document = Mapping[str, Any]
+
+
+def register(registry: CollectorRegistry, node: NodeFace, reload_state: ReloadState, version: str) -> None:
+    """Add the node's metrics and those of the process to a registry."""
+    registry.register(NodeCollector(node, reload_state, version))
+    ProcessCollector(registry=registry)
+
+
+def exposition(registry: CollectorRegistry) -> bytes:
+    """Everything in a registry, in the text format."""
+    return generate_latest(registry)
+
+
+class NodeCollector(Collector):
+    """Reads the node's counters at each scrape.
+
+    Args:
+        node: The node.
+        reload_state: How the last reading of the configuration went.
+        version: The version in `headland_build_info`.
+    """
+
+    def __init__(self, node: NodeFace, reload_state: ReloadState, version: str) -> None:
+        self._node = node
+        self._reload_state = reload_state
+        self._version = version
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: names are known without asking the node, so registering does not scrape it."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """All families, in the order of the groups below."""
+        document: Document = orjson.loads(self._node.metrics())
+        for group in (_requests, _times, _origin, _store, _doors, _certificates):
+            yield from group(document)
+        yield from self._own(document)
+
+    def _own(self, document: Document) -> Iterator[Metric]:
+        state = self._reload_state
+        yield _gauge("config_last_reload_success", "Whether the last configuration read was taken.", int(state.success))
+        yield _gauge(
+            "config_last_reload_success_timestamp_seconds",
+            "Unix time of the last configuration that was taken.",
+            state.success_at_s,
+        )
+        yield _counter("config_reloads", "Times the configuration was read again.", state.reloads)
+        yield _gauge("uptime_seconds", "Time since the node was made.", document["uptime_ms"] / 1000)
+        build = GaugeMetricFamily("headland_build_info", "Version of the node.", labels=["version", "python"])
+        build.add_metric([self._version, platform.python_version()], 1)
+        yield build
+
+
+def _requests(document: Document) -> Iterator[Metric]:
+    labels = ["site", "status_class", "cache_result", "proto"]
+    requests = CounterMetricFamily("headland_requests", "Requests answered.", labels=labels)
+    for row in document["requests"]:
+        requests.add_metric([row["site"], row["status_class"], row["outcome"], row["protocol"]], row["count"])
+    yield requests
+    yield _counters("response_bytes", "Bytes of response bodies sent.", "cache_result", document["response_bytes"])
+    yield _counters("refused_requests", "Requests refused before routing.", "reason", document["refused"])
+    yield _counter("collapsed_requests", "Requests that joined a fill that was running.", document["collapsed"])
+    yield _counters("stale_served", "Responses served stale.", "reason", document["stale_served"])
+    yield _counter("access_log_dropped", "Access log lines dropped because the disk was slow.", document["log_dropped"])
+
+
+def _times(document: Document) -> Iterator[Metric]:
+    bounds = document["bucket_bounds_us"]
+    yield _histograms("ttfb_seconds", "From the request's head to the first byte.", bounds, document["ttfb"])
+    yield _histograms(
+        "request_duration_seconds", "From the request's head to the last byte.", bounds, document["duration"]
+    )
+
+
+def _origin(document: Document) -> Iterator[Metric]:
+    origin = document["origin"]
+    yield _counter("origin_requests", "Requests sent to origins.", origin["requests"])
+    yield _counter("origin_bytes", "Bytes of response bodies from origins.", origin["bytes"])
+    yield _counters("origin_errors", "Fetches that failed.", "reason", origin["errors"])
+    yield _counters(
+        "origin_connections",
+        "Connections taken for a request, by whether they had been used before.",
+        "reused",
+        {"yes": origin["connections_reused"], "no": origin["connections_opened"]},
+    )
+    pool = GaugeMetricFamily("headland_origin_pool_connections", "Connections held.", labels=["state"])
+    pool.add_metric(["idle"], origin["idle"])
+    pool.add_metric(["busy"], origin["open"] - origin["idle"])
+    yield pool
+    yield _counter("origin_retries", "Requests sent again.", origin["retries"])
+    yield _counter("origin_ejections", "Servers taken out after failures.", origin["ejections"])
+    family = HistogramMetricFamily("headland_origin_ttfb_seconds", "From sending to the origin's first byte.")
+    _add_histogram(family, [], document["bucket_bounds_us"], origin["ttfb"])
+    yield family
+
+
+def _store(document: Document) -> Iterator[Metric]:
+    store = document["store"]
+    for name, text, value in (
+        ("store_objects", "Responses stored.", store["objects"]),
+        ("store_bytes", "Bytes used, everything counted.", store["bytes"]),
+        ("store_capacity_bytes", "Bytes that may be used.", store["capacity_bytes"]),
+    ):
+        yield _gauge(name, text, value, tier=TIER)
+    evictions = CounterMetricFamily("headland_evictions", "Responses evicted.", labels=["tier", "reason"])
+    evictions.add_metric([TIER, "capacity"], store["evictions"])
+    yield evictions
+    yield _gauge("fills", "Fills running.", store["fills"])
+    yield _gauge("fill_bytes", "Bytes held by running fills.", store["fill_bytes"])
+    yield _gauge("purge_rules", "Purge rules held.", document["purges"]["rules"])
+
+
+def _doors(document: Document) -> Iterator[Metric]:
+    connections, handshakes = document["connections"], document["tls_handshakes"]
+    yield _gauge("connections", "Client connections.", connections["active"], state="active")
+    yield _counter("connections_accepted", "Client connections accepted.", connections["accepted"])
+    yield _counters(
+        "tls_handshakes",
+        "TLS handshakes completed, by whether a session was resumed.",
+        "resumed",
+        {"yes": handshakes["resumed"], "no": handshakes["full"]},
+    )
+    yield _counter("tls_handshake_failures", "TLS handshakes that failed.", handshakes["failed"])
+
+
+def _certificates(document: Document) -> Iterator[Metric]:
+    family = GaugeMetricFamily(
+        "headland_cert_expiry_seconds", "Unix time at which a certificate expires.", labels=["source"]
+    )
+    for certificate in document["certificates"]:
+        family.add_metric([certificate["source"]], certificate["not_after_s"])
+    yield family
+
+
+def _gauge(name: str, text: str, value: float, **labels: str) -> Metric:
+    family = GaugeMetricFamily(f"headland_{name}", text, labels=list(labels))
+    family.add_metric(list(labels.values()), value)
+    return family
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(f"headland_{name}", text, value=value)
+
+
+def _counters(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = CounterMetricFamily(f"headland_{name}", text, labels=[label])
+    for word, value in values.items():
+        family.add_metric([word], value)
+    return family
+
+
+def _histograms(name: str, text: str, bounds_us: Sequence[int], rows: Iterable[Document]) -> Metric:
+    family = HistogramMetricFamily(f"headland_{name}", text, labels=["cache_result"])
+    for row in rows:
+        _add_histogram(family, [row["outcome"]], bounds_us, row)
+    return family
+
+
+def _add_histogram(
+    family: HistogramMetricFamily, labels: Sequence[str], bounds_us: Sequence[int], row: Document
+) -> None:
+    """Buckets of the node count each for itself, those of Prometheus include the ones before."""
+    edges = [*(str(bound / MICROSECONDS) for bound in bounds_us), "+Inf"]
+    cumulative = 0
+    buckets = []
+    for edge, count in zip(edges, row["buckets"], strict=True):
+        cumulative += count
+        buckets.append((edge, cumulative))
+    family.add_metric(labels, buckets, row["sum_us"] / MICROSECONDS)
