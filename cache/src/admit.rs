@@ -4,6 +4,7 @@
 //! - Set-Cookie: refused, unless public, s-maxage or a targeted field shows that the origin means shared caches; even
 //!   then the cookie itself is never stored ([`crate::stored_fields`]).
 //! - Statuses that depend on what stands outside the key (412, 416, 431 ...) are not stored without a rule for them.
+//! - A response to a request with a Cookie is not guessed a lifetime for ([`crate::freshness`]).
 //! - 405 is not guessed a lifetime for, though RFC 9110 section 15.1 would allow it.
 //! - A request with a method override is taken for one of another method.
 //! - A coding unknown here makes a response that varies on Accept-Encoding unstorable.
@@ -12,7 +13,7 @@
 use crate::codings;
 use crate::directives::{DirectiveSource, FieldNames};
 use crate::facts::{RequestFacts, ResponseFacts};
-use crate::freshness::{Freshness, LifetimeSource};
+use crate::freshness::{Freshness, LifetimeSource, is_heuristically_cacheable};
 use crate::policy::{Mode, Policy};
 use crate::vary::{VaryError, VarySpec};
 use crate::{Fields, Time};
@@ -94,8 +95,8 @@ pub fn admit<R: Fields>(
     refuse_by_status(&facts, policy, status)?;
     refuse_by_directives(request, &facts)?;
     let vary = vary_of(&facts)?;
-    let freshness = Freshness::of(&facts, policy, status, request_time, response_time);
-    if !is_of_use(&facts, &freshness, policy, response_time) {
+    let freshness = Freshness::of(request, &facts, policy, status, request_time, response_time);
+    if !is_permitted(&facts, &freshness, status) || !is_of_use(&facts, &freshness, policy, response_time) {
         return Err(Refusal::Zero);
     }
     let mut withheld = facts.directives.private_fields;
@@ -176,10 +177,16 @@ pub(crate) fn vary_of(facts: &ResponseFacts) -> Result<VarySpec, Refusal> {
     Ok(vary)
 }
 
+/// RFC 9111 section 3, last requirement: a lifetime somebody gave, public, or a status that is cacheable by itself.
+fn is_permitted(facts: &ResponseFacts, freshness: &Freshness, status: u16) -> bool {
+    let given = !matches!(freshness.source(), LifetimeSource::None | LifetimeSource::Heuristic);
+    given || facts.directives.public || is_heuristically_cacheable(status)
+}
+
 /// Whether anything can ever come of storing it: time left, a validator, or permission to serve it stale.
 fn is_of_use(facts: &ResponseFacts, freshness: &Freshness, policy: &Policy, now: Time) -> bool {
     let validatable = facts.etag.is_some() || facts.last_modified.is_some();
-    let allowed_stale = freshness.grace(policy).max(freshness.error_grace(policy)) > freshness.staleness(now);
     let fresh = freshness.is_fresh(now) && !freshness.no_cache();
-    fresh || validatable || (freshness.source() != LifetimeSource::None && allowed_stale)
+    let stale_for = freshness.grace(policy).max(freshness.error_grace(policy));
+    fresh || validatable || stale_for > freshness.staleness(now)
 }

@@ -33,9 +33,9 @@ pub struct RequestFacts<'a> {
 }
 
 impl<'a> RequestFacts<'a> {
-    /// Reads all field lines of a request once.
-    pub fn gather<F: Fields>(method: &'a Method, fields: &'a F) -> Self {
-        let mut facts = RequestFacts {
+    /// A request without any field that matters: what a background revalidation asks.
+    pub fn plain(method: &'a Method) -> Self {
+        RequestFacts {
             method,
             directives: RequestDirectives::default(),
             authorization: false,
@@ -47,7 +47,12 @@ impl<'a> RequestFacts<'a> {
             if_none_match: Lines::new(),
             if_modified_since: None,
             if_unmodified_since: None,
-        };
+        }
+    }
+
+    /// Reads all field lines of a request once.
+    pub fn gather<F: Fields>(method: &'a Method, fields: &'a F) -> Self {
+        let mut facts = RequestFacts::plain(method);
         let mut cache_control = false;
         let mut pragma = None;
         for (name, value) in fields.lines() {

@@ -3,8 +3,8 @@
 //! Everything that the response says about it is worked out once, when it is stored (or confirmed by a 304), into a
 //! [`Freshness`] of a few words; a hit only compares numbers. RFC 9111 section 4.2, RFC 5861.
 
-use crate::directives::{DirectiveSource, ResponseDirectives};
-use crate::facts::ResponseFacts;
+use crate::directives::DirectiveSource;
+use crate::facts::{RequestFacts, ResponseFacts};
 use crate::policy::{Mode, Policy};
 use crate::{DeltaSeconds, Time, http_date, syntax};
 
@@ -62,14 +62,23 @@ pub struct Freshness {
 
 impl Freshness {
     /// Works out the freshness of a response that was asked for at `request_time` and arrived at `response_time`.
-    pub fn of(facts: &ResponseFacts, policy: &Policy, status: u16, request_time: Time, response_time: Time) -> Self {
+    pub fn of(
+        request: &RequestFacts,
+        facts: &ResponseFacts,
+        policy: &Policy,
+        status: u16,
+        request_time: Time,
+        response_time: Time,
+    ) -> Self {
         let directives = &facts.directives;
         let initial_age_millis = initial_age_millis(facts, request_time, response_time);
         let forced = if policy.mode == Mode::Force { policy.ttl_for(status) } else { None };
         let obeyed = forced.is_none();
         let (lifetime, source) = match forced {
             Some(ttl) => (ttl, LifetimeSource::Rule),
-            None => lifetime(facts, policy, status, response_time),
+            None => explicit(facts, response_time)
+                .or_else(|| implicit(request, facts, policy, status, response_time))
+                .unwrap_or((DeltaSeconds::ZERO, LifetimeSource::None)),
         };
         Freshness {
             response_time,
@@ -151,6 +160,11 @@ impl Freshness {
         self.immutable
     }
 
+    /// Whether the origin itself or a rule gave a lifetime, or at least a guess was allowed.
+    pub fn has_lifetime(&self) -> bool {
+        self.source != LifetimeSource::None
+    }
+
     /// Whether a targeted field (RFC 9213, Surrogate-Control) gave the directives.
     pub fn targeted(&self) -> bool {
         self.targeted
@@ -208,28 +222,28 @@ fn age_value(lines: &[&[u8]]) -> DeltaSeconds {
     first.and_then(|value| syntax::delta_seconds(syntax::trim(value))).unwrap_or(DeltaSeconds::ZERO)
 }
 
-/// RFC 9111 section 4.2.1: s-maxage, then max-age, then Expires; then the rule, then a guess.
-fn lifetime(facts: &ResponseFacts, policy: &Policy, status: u16, now: Time) -> (DeltaSeconds, LifetimeSource) {
-    let directives = &facts.directives;
-    if let Some(s_maxage) = directives.s_maxage {
-        return (s_maxage, LifetimeSource::SMaxAge);
-    }
-    if let Some(max_age) = directives.max_age {
-        return (max_age, LifetimeSource::MaxAge);
-    }
-    if !facts.expires.is_empty() {
-        return (expires_lifetime(facts, now), LifetimeSource::Expires);
-    }
-    if facts.pragma_no_cache {
-        return (DeltaSeconds::ZERO, LifetimeSource::None);
-    }
-    if let Some(ttl) = policy.ttl_for(status) {
-        return (ttl, LifetimeSource::Rule);
-    }
-    match heuristic(facts, directives, status, now) {
-        Some(guess) => (guess, LifetimeSource::Heuristic),
-        None => (DeltaSeconds::ZERO, LifetimeSource::None),
-    }
+/// RFC 9111 section 4.2.1: what the origin says. s-maxage, then max-age, then Expires.
+fn explicit(facts: &ResponseFacts, now: Time) -> Option<(DeltaSeconds, LifetimeSource)> {
+    let s_maxage = facts.directives.s_maxage.map(|lifetime| (lifetime, LifetimeSource::SMaxAge));
+    let max_age = facts.directives.max_age.map(|lifetime| (lifetime, LifetimeSource::MaxAge));
+    let expires = (!facts.expires.is_empty()).then(|| (expires_lifetime(facts, now), LifetimeSource::Expires));
+    s_maxage.or(max_age).or(expires)
+}
+
+/// Where the origin says nothing: the site's rule, then a guess.
+fn implicit(
+    request: &RequestFacts,
+    facts: &ResponseFacts,
+    policy: &Policy,
+    status: u16,
+    now: Time,
+) -> Option<(DeltaSeconds, LifetimeSource)> {
+    // RFC 9111 section 5.4 gives Pragma no meaning in a response; those who send it mean "do not guess".
+    (!facts.pragma_no_cache).then_some(())?;
+    let rule = policy.ttl_for(status).map(|ttl| (ttl, LifetimeSource::Rule));
+    // A page made for one visitor's cookie is not guessed to be everybody's (cache deception).
+    let guess = || if request.cookie { None } else { heuristic(facts, status, now) };
+    rule.or_else(|| guess().map(|guess| (guess, LifetimeSource::Heuristic)))
 }
 
 /// RFC 9111 section 5.3: Expires minus Date; an invalid date, "0" among them, is in the past. Of several lines the
@@ -241,13 +255,13 @@ fn expires_lifetime(facts: &ResponseFacts, now: Time) -> DeltaSeconds {
 }
 
 /// RFC 9110 section 15.1 without 206, which is not stored, and 405, which a header outside the key can provoke (`CPDoS`).
-const fn is_heuristically_cacheable(status: u16) -> bool {
+pub(crate) const fn is_heuristically_cacheable(status: u16) -> bool {
     matches!(status, 200 | 203 | 204 | 300 | 301 | 308 | 404 | 410 | 414 | 501)
 }
 
 /// RFC 9111 section 4.2.2: a guess, allowed for the statuses above and for what is marked public.
-fn heuristic(facts: &ResponseFacts, directives: &ResponseDirectives, status: u16, now: Time) -> Option<DeltaSeconds> {
-    (is_heuristically_cacheable(status) || directives.public).then_some(())?;
+fn heuristic(facts: &ResponseFacts, status: u16, now: Time) -> Option<DeltaSeconds> {
+    (is_heuristically_cacheable(status) || facts.directives.public).then_some(())?;
     let modified = http_date::parse(facts.last_modified?, now)?;
     let date = facts.date.and_then(|date| http_date::parse(date, now)).unwrap_or(now.as_secs());
     let guess = date.saturating_sub(modified) / HEURISTIC_DIVISOR;

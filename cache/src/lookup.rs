@@ -37,8 +37,16 @@ pub fn assess(request: &RequestFacts, policy: &Policy, freshness: &Freshness, st
     verdict
 }
 
+/// The same decision where nothing is stored that could answer; `why` tells an empty key from another variant.
+pub fn assess_absence(request: &RequestFacts, why: MissReason) -> Reuse {
+    if request.directives.only_if_cached { Reuse::OnlyIfCached504 } else { Reuse::Unusable(why) }
+}
+
 fn consider(request: &RequestFacts, policy: &Policy, freshness: &Freshness, standing: Standing, now: Time) -> Reuse {
-    if standing == Standing::Hard || policy.mode == Mode::Bypass {
+    if policy.mode == Mode::Bypass {
+        return Reuse::Unusable(MissReason::Request);
+    }
+    if standing == Standing::Hard {
         return Reuse::Unusable(MissReason::Purged);
     }
     let fresh = standing == Standing::Clear && freshness.is_fresh(now);

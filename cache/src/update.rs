@@ -1,14 +1,16 @@
 //! What a 304 does to a stored response (RFC 9111 sections 3.2 and 4.3.4).
 //!
 //! The caller asks in this order: [`selects`], whether the 304 speaks of the stored response at all; [`merge`], the
-//! head that results; [`readmit`], whether and for how long that may be kept. The merged head is then stored like
+//! head that results; [`renew`], whether and for how long that may be kept. The merged head is then stored like
 //! any other, through [`crate::stored_fields::storable`].
+
+use http::Method;
 
 use crate::admit::{Admitted, Refusal, admit, vary_of};
 use crate::conditional::Validators;
 use crate::directives::FieldNames;
 use crate::facts::{RequestFacts, ResponseFacts, is_targeted_field};
-use crate::freshness::Freshness;
+use crate::freshness::{Freshness, LifetimeSource};
 use crate::policy::Policy;
 use crate::stored_fields::is_personal;
 use crate::{Fields, Time, etag, http_date};
@@ -71,13 +73,24 @@ fn is_kept(name: &[u8]) -> bool {
     KEPT.iter().any(|kept| name.eq_ignore_ascii_case(kept))
 }
 
-/// The verdict on a response that a 304 has confirmed, now under its merged head. On refusal the response may still be
-/// served to the client whose request was validated, but is not kept.
+/// What becomes of a stored response after a 304 has confirmed it. In every case it answers the request at hand.
+#[derive(Debug, Clone)]
+pub enum Renewal {
+    /// Keep it under the merged head, with this freshness.
+    Renewed(Admitted),
+    /// Keep it as it was: the request that validated it forbids to store anything it brought.
+    Untouched,
+    /// Drop it: under the merged head it may not be stored any more.
+    Withdrawn(Refusal),
+}
+
+/// Decides that for a stored response of this status.
 ///
-/// Targeted fields are not stored, so a 304 that does not repeat one leaves the promises made by the stored one in
-/// force (RFC 9111 section 3.2 keeps what is not sent again).
+/// A client's own request must not throw out what is stored for all. So no-store (RFC 9111 section 5.2.1.5) and
+/// Authorization without permission to share (section 3.5) only keep the 304 from being used; the rest of the request
+/// does not matter, because what is stored was not made for it.
 #[allow(clippy::too_many_arguments)] // all of it is input of one decision
-pub fn readmit(
+pub fn renew(
     request: &RequestFacts,
     policy: &Policy,
     status: u16,
@@ -86,15 +99,26 @@ pub fn readmit(
     not_modified: &impl Fields,
     request_time: Time,
     response_time: Time,
-) -> Result<Admitted, Refusal> {
-    let repeated = not_modified.lines().any(|(name, _)| is_targeted_field(name));
-    if !stored.targeted() || repeated {
-        return admit(request, policy, status, merged, request_time, response_time);
-    }
+) -> Renewal {
     let facts = ResponseFacts::gather(merged);
-    let vary = vary_of(&facts)?;
-    let freshness = stored.confirmed(&facts, request_time, response_time);
-    Ok(Admitted { freshness, vary, withheld: FieldNames::new() })
+    let no_store = request.directives.no_store && policy.honour_client_directives;
+    if no_store || (request.authorization && !facts.directives.permits_authorization) {
+        return Renewal::Untouched;
+    }
+    // Targeted fields are not stored, so a 304 that does not repeat one leaves the promises made by the stored one
+    // in force (RFC 9111 section 3.2 keeps what is not sent again).
+    let repeated = not_modified.lines().any(|(name, _)| is_targeted_field(name));
+    let verdict = if stored.targeted() && !repeated {
+        vary_of(&facts).map(|vary| {
+            let freshness = stored.confirmed(&facts, request_time, response_time);
+            Admitted { freshness, vary, withheld: FieldNames::new() }
+        })
+    } else {
+        let cookie = request.cookie && stored.source() != LifetimeSource::Heuristic;
+        let nobody = RequestFacts { cookie, ..RequestFacts::plain(&Method::GET) };
+        admit(&nobody, policy, status, merged, request_time, response_time)
+    };
+    verdict.map_or_else(Renewal::Withdrawn, Renewal::Renewed)
 }
 
 #[cfg(test)]

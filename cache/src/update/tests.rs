@@ -74,10 +74,23 @@ fn a_304_without_date_is_dated_by_its_arrival() {
     assert_eq!(merged(&[("date", "then")], &[]), [format!("date: {}", date(0))]);
 }
 
-fn renew(stored: &[(&str, &str)], not_modified: &[(&str, &str)], policy: &Policy) -> Result<Admitted, Refusal> {
-    let (request, first, second) = (Lines::default(), Lines::of(stored), Lines::of(not_modified));
-    let request = get(&request);
-    let old = admit(&request, policy, 200, &first, NOW, NOW).expect("storable at first");
+fn renewed(stored: &[(&str, &str)], not_modified: &[(&str, &str)], policy: &Policy) -> Result<Admitted, Refusal> {
+    match renewal(&[], stored, not_modified, policy) {
+        Renewal::Renewed(admitted) => Ok(admitted),
+        Renewal::Withdrawn(refusal) => Err(refusal),
+        Renewal::Untouched => panic!("a plain request does not forbid anything"),
+    }
+}
+
+fn renewal(
+    request: &[(&str, &str)],
+    stored: &[(&str, &str)],
+    not_modified: &[(&str, &str)],
+    policy: &Policy,
+) -> Renewal {
+    let (plain, request) = (Lines::default(), Lines::of(request));
+    let (first, second) = (Lines::of(stored), Lines::of(not_modified));
+    let old = admit(&get(&plain), policy, 200, &first, NOW, NOW).expect("storable at first");
     let kept = Lines(
         crate::stored_fields::storable(&first, &old.withheld)
             .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), value.to_vec()))
@@ -85,23 +98,23 @@ fn renew(stored: &[(&str, &str)], not_modified: &[(&str, &str)], policy: &Policy
     );
     let later = NOW.plus(secs(100));
     let merged = merge(&kept, &second, later);
-    readmit(&request, policy, 200, &old.freshness, &merged, &second, later, later)
+    renew(&get(&request), policy, 200, &old.freshness, &merged, &second, later, later)
 }
 
 #[test]
 fn a_304_starts_the_age_anew_and_its_own_age_counts() {
     let stored = [("Cache-Control", "max-age=60"), ("ETag", "\"1\""), ("Age", "7")];
     let at = NOW.plus(secs(100));
-    let renewed = renew(&stored, &[("ETag", "\"1\"")], &Policy::plain()).unwrap();
-    assert_eq!((renewed.freshness.age(at), renewed.freshness.ttl(at)), (0, 60));
-    let renewed = renew(&stored, &[("Age", "20"), ("Cache-Control", "max-age=50")], &Policy::plain()).unwrap();
-    assert_eq!((renewed.freshness.age(at), renewed.freshness.ttl(at)), (20, 30));
+    let found = renewed(&stored, &[("ETag", "\"1\"")], &Policy::plain()).unwrap();
+    assert_eq!((found.freshness.age(at), found.freshness.ttl(at)), (0, 60));
+    let found = renewed(&stored, &[("Age", "20"), ("Cache-Control", "max-age=50")], &Policy::plain()).unwrap();
+    assert_eq!((found.freshness.age(at), found.freshness.ttl(at)), (20, 30));
 }
 
 #[test]
 fn a_304_may_withdraw_what_allowed_storing() {
     let stored = [("Cache-Control", "max-age=60"), ("ETag", "\"1\"")];
-    let verdict = |cache_control| renew(&stored, &[("Cache-Control", cache_control)], &Policy::plain()).err();
+    let verdict = |cache_control| renewed(&stored, &[("Cache-Control", cache_control)], &Policy::plain()).err();
     assert_eq!(verdict("no-store"), Some(Refusal::NoStore));
     assert_eq!(verdict("private"), Some(Refusal::Private));
     assert_eq!(verdict("max-age=1"), None);
@@ -112,11 +125,11 @@ fn promises_of_a_targeted_field_outlive_a_304_that_does_not_repeat_it() {
     let at = NOW.plus(secs(100));
     for field in ["Surrogate-Control", "Headland-CDN-Cache-Control"] {
         let stored = [(field, "max-age=60"), ("Cache-Control", "private, no-store"), ("ETag", "\"1\"")];
-        let renewed = renew(&stored, &[("Age", "3")], &Policy::plain()).unwrap();
-        assert_eq!(renewed.freshness.ttl(at), 57, "{field}");
-        let renewed = renew(&stored, &[(field, "max-age=9")], &Policy::plain()).unwrap();
-        assert_eq!(renewed.freshness.ttl(at), 9, "{field}");
-        assert_eq!(renew(&stored, &[(field, "no-store")], &Policy::plain()).err(), Some(Refusal::NoStore), "{field}");
+        let found = renewed(&stored, &[("Age", "3")], &Policy::plain()).unwrap();
+        assert_eq!(found.freshness.ttl(at), 57, "{field}");
+        let found = renewed(&stored, &[(field, "max-age=9")], &Policy::plain()).unwrap();
+        assert_eq!(found.freshness.ttl(at), 9, "{field}");
+        assert_eq!(renewed(&stored, &[(field, "no-store")], &Policy::plain()).err(), Some(Refusal::NoStore), "{field}");
     }
 }
 
@@ -125,6 +138,30 @@ fn a_rules_lifetime_is_counted_from_the_304() {
     let policy = Policy { mode: Mode::Force, ttl: Some(secs(60)), ..Policy::plain() };
     let at = NOW.plus(secs(100));
     let stored = [("Surrogate-Control", "max-age=1"), ("ETag", "\"1\""), ("Age", "1000")];
-    let renewed = renew(&stored, &[("Age", "5")], &policy).unwrap();
-    assert_eq!((renewed.freshness.age(at), renewed.freshness.ttl(at)), (5, 60));
+    let found = renewed(&stored, &[("Age", "5")], &policy).unwrap();
+    assert_eq!((found.freshness.age(at), found.freshness.ttl(at)), (5, 60));
+}
+
+#[test]
+fn no_client_throws_out_what_is_stored_for_all() {
+    let policy = Policy::plain();
+    let stored = [("Cache-Control", "max-age=60"), ("ETag", "\"1\"")];
+    for request in [("Cache-Control", "no-store"), ("Authorization", "Basic YQ==")] {
+        assert!(matches!(renewal(&[request], &stored, &[], &policy), Renewal::Untouched), "{request:?}");
+    }
+    assert!(matches!(renewal(&[("X-HTTP-Method", "PUT")], &stored, &[], &policy), Renewal::Renewed(_)));
+    let deaf = Policy { honour_client_directives: false, ..policy.clone() };
+    assert!(matches!(renewal(&[("Cache-Control", "no-store")], &stored, &[], &deaf), Renewal::Renewed(_)));
+    let shared = [("Cache-Control", "max-age=60, public"), ("ETag", "\"1\"")];
+    assert!(matches!(renewal(&[("Authorization", "x")], &shared, &[], &policy), Renewal::Renewed(_)));
+}
+
+#[test]
+fn a_guessed_lifetime_survives_validation_by_a_request_with_a_cookie() {
+    let modified = date(-100_000);
+    let stored = [("Last-Modified", modified.as_str())];
+    let Renewal::Renewed(admitted) = renewal(&[("Cookie", "a=b")], &stored, &[], &Policy::plain()) else {
+        panic!("still storable")
+    };
+    assert_eq!(admitted.freshness.source(), LifetimeSource::Heuristic);
 }
