@@ -5,20 +5,6 @@
 
 use http::header::{self, HeaderMap, HeaderName};
 
-/// Hop-by-hop whether Connection names them or not (RFC 9110 7.6.1; HTTP2-Settings is RFC 7540 3.2.1).
-const ALWAYS: [HeaderName; 10] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    HeaderName::from_static("http2-settings"),
-];
-
 /// Never removed because Connection names them.
 const NEVER_NOMINATED: [&str; 13] = [
     "age",
@@ -36,9 +22,30 @@ const NEVER_NOMINATED: [&str; 13] = [
     "www-authenticate",
 ];
 
+/// Hop-by-hop whether Connection names them or not (RFC 9110 7.6.1; HTTP2-Settings is RFC 7540 3.2.1).
+const ALWAYS: [&str; 10] = [
+    "connection",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
 /// Whether a field belongs to one connection by its name alone.
+#[inline]
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
-    ALWAYS.contains(name)
+    is_named_hop_by_hop(name.as_str())
+}
+
+/// The same for a name in lower case.
+#[inline]
+pub fn is_named_hop_by_hop(name: &str) -> bool {
+    ALWAYS.contains(&name)
 }
 
 /// Whether Connection may make a field (given in lower case) hop-by-hop.

@@ -81,13 +81,19 @@ impl FlatFields {
     /// The same lines as a map: names in lower case, values as slices of the head.
     pub fn to_header_map(&self) -> HeaderMap {
         let mut map = HeaderMap::with_capacity(self.lines.len());
+        self.owned_lines(|name, value| {
+            map.append(name, value);
+        });
+        map
+    }
+
+    /// Calls `take` with each line: the name in lower case, the value as a slice of the head.
+    pub fn owned_lines(&self, mut take: impl FnMut(HeaderName, HeaderValue)) {
         for line in &self.lines {
             let name = HeaderName::from_bytes(line.name.of(&self.head)).expect("the parser let only tokens through");
             let value = self.head.slice(usize::from(line.value.start)..usize::from(line.value.end));
-            let value = HeaderValue::from_maybe_shared(value).expect("the parser let only field values through");
-            map.append(name, value);
+            take(name, HeaderValue::from_maybe_shared(value).expect("the parser let only field values through"));
         }
-        map
     }
 }
 

@@ -1,0 +1,148 @@
+//! The header section that goes to the origin, made from the one that came.
+//!
+//! Model: every line of the client is dropped or passed on by its name alone, then Connection may drop more, then the
+//! node adds what it vouches for. Adding comes last, so no client can strip or spoof it (K1, P1).
+//!
+//! Never in the result: Host and framing fields (the origin side writes those from the request itself), Expect (the
+//! node answers it), and fields that make some origins act on another URL, method or client than the edge saw.
+
+use std::net::IpAddr;
+
+use headland_cache::Fields;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use crate::h1::FlatFields;
+use crate::hop_by_hop;
+
+mod client;
+mod codings;
+
+pub use client::{Via, accepted_request_id, loop_count, via_value};
+
+/// Why the origin is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// For one client: what it asked is passed on.
+    Pass,
+    /// For the cache: the whole representation, without the client's conditions, in codings that many clients share.
+    Fill,
+}
+
+/// What the node knows about a request beside its fields.
+#[derive(Clone, Copy, Debug)]
+pub struct ForwardContext<'a> {
+    pub purpose: Purpose,
+    /// The other end of the connection.
+    pub peer: IpAddr,
+    /// Whether the peer is a proxy whose X-Forwarded-*, Forwarded and X-Real-IP are believed.
+    pub peer_trusted: bool,
+    /// Whether the request came over TLS.
+    pub https: bool,
+    /// The host it is for, as sent.
+    pub authority: &'a [u8],
+    /// This hop in Via; see [`via_value`].
+    pub via: &'a HeaderValue,
+    /// This node or its network in CDN-Loop (RFC 8586).
+    pub loop_token: &'a HeaderValue,
+    /// The client's own id if [`accepted_request_id`] took it, else a new one.
+    pub request_id: &'a HeaderValue,
+}
+
+/// Field lines that can be handed over without copying their values.
+pub trait OwnedLines: Fields {
+    /// Calls `take` with each line, in order.
+    fn each_line(&self, take: impl FnMut(HeaderName, HeaderValue));
+}
+
+impl OwnedLines for HeaderMap {
+    fn each_line(&self, mut take: impl FnMut(HeaderName, HeaderValue)) {
+        self.iter().for_each(|(name, value)| take(name.clone(), value.clone()));
+    }
+}
+
+impl OwnedLines for FlatFields {
+    fn each_line(&self, take: impl FnMut(HeaderName, HeaderValue)) {
+        self.owned_lines(take);
+    }
+}
+
+/// Builds the header section for the origin.
+pub fn forward_headers(fields: &impl OwnedLines, context: &ForwardContext<'_>) -> HeaderMap {
+    /// Room for the lines that the node adds.
+    const ADDED: usize = 8;
+    let mut headers = HeaderMap::with_capacity(fields.lines().count() + ADDED);
+    fields.each_line(|name, value| {
+        if passes(name.as_str(), context) {
+            headers.append(name, value);
+        }
+    });
+    drop_nominated(fields, &mut headers);
+    join_cookies(&mut headers);
+    if context.purpose == Purpose::Fill
+        && let Some(value) = codings::accept_encoding(fields)
+    {
+        headers.insert(header::ACCEPT_ENCODING, value);
+    }
+    client::add_identity(&mut headers, context);
+    headers.append(header::VIA, context.via.clone());
+    headers.append(HeaderName::from_static("cdn-loop"), context.loop_token.clone());
+    headers.insert(HeaderName::from_static("x-request-id"), context.request_id.clone());
+    headers
+}
+
+/// Whether a line of the client is passed on. Origins behind CGI read `_` in a name as `-`, so it counts as that.
+fn passes(name: &str, context: &ForwardContext<'_>) -> bool {
+    if name.contains('_') {
+        return passes_exactly(&name.replace('_', "-"), context);
+    }
+    passes_exactly(name, context)
+}
+
+fn passes_exactly(name: &str, context: &ForwardContext<'_>) -> bool {
+    match name {
+        "host" | "content-length" | "expect" | "max-forwards" | "x-request-id" => false,
+        "range"
+        | "if-range"
+        | "if-match"
+        | "if-none-match"
+        | "if-modified-since"
+        | "if-unmodified-since"
+        | "accept-encoding" => context.purpose == Purpose::Pass,
+        _ if hop_by_hop::is_named_hop_by_hop(name) => false,
+        _ if client::is_claim(name) => context.peer_trusted,
+        _ => !client::is_override(name),
+    }
+}
+
+/// Removes what Connection names and may name (RFC 9110 7.6.1). What is looked up is the result, not the list, so a
+/// long Connection costs one look-up per word.
+fn drop_nominated(fields: &impl Fields, headers: &mut HeaderMap) {
+    for option in fields.named("connection").flat_map(|value| value.split(|&byte| byte == b',')) {
+        let option = option.trim_ascii();
+        let own_words = [b"keep-alive".as_slice(), b"close", b"upgrade"];
+        if option.is_empty() || own_words.iter().any(|word| option.eq_ignore_ascii_case(word)) {
+            continue;
+        }
+        if let Ok(name) = HeaderName::from_bytes(option)
+            && hop_by_hop::may_be_nominated(name.as_str())
+        {
+            headers.remove(name);
+        }
+    }
+}
+
+/// HTTP/2 clients may send Cookie in pieces; other protocols know one line only (RFC 9113 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(header::COOKIE).iter();
+    let (Some(first), Some(second)) = (lines.next(), lines.next()) else { return };
+    let mut joined = first.as_bytes().to_vec();
+    for line in std::iter::once(second).chain(lines) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(line.as_bytes());
+    }
+    let joined = HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)).expect("made of field values");
+    headers.insert(header::COOKIE, joined);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! Who the client is and how a request came here, in the fields that say so: X-Forwarded-*, Forwarded (RFC 7239),
+//! Via, CDN-Loop (RFC 8586), X-Request-Id.
+//!
+//! Of a trusted proxy the claims are kept and added to; of anyone else they were dropped before this adds ours.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use headland_cache::Fields;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use super::ForwardContext;
+use crate::h1::Version;
+
+/// Bytes of a request id that is taken from a client.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Fields (in lower case) by which a proxy says for whom it asks.
+pub(super) fn is_claim(name: &str) -> bool {
+    const EXACT: [&str; 14] = [
+        "cf-connecting-ip",
+        "client-ip",
+        "fastly-client-ip",
+        "forwarded",
+        "front-end-https",
+        "true-client-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-originating-ip",
+        "x-real-ip",
+        "x-real-port",
+        "x-remote-addr",
+        "x-remote-ip",
+        "x-scheme",
+    ];
+    name.starts_with("x-forwarded") || EXACT.contains(&name)
+}
+
+/// Fields (in lower case) that make some origins answer for another URL or method than the one that was keyed (P1, E3),
+/// or read as a proxy setting (`Proxy`, the CGI variable `HTTP_PROXY`). Nobody is trusted with them.
+pub(super) fn is_override(name: &str) -> bool {
+    const EXACT: [&str; 15] = [
+        "proxy",
+        "x-accel-redirect",
+        "x-host",
+        "x-http-destinationurl",
+        "x-http-host-override",
+        "x-http-method",
+        "x-http-method-override",
+        "x-http-path-override",
+        "x-method-override",
+        "x-original-host",
+        "x-original-url",
+        "x-proxy-url",
+        "x-rewrite-url",
+        "x-sendfile",
+        "x-url-scheme",
+    ];
+    EXACT.contains(&name)
+}
+
+/// Adds the peer and what it asked for. Lists grow at their end; of single values the one nearest the client stays.
+pub(super) fn add_identity(headers: &mut HeaderMap, context: &ForwardContext<'_>) {
+    let proto = if context.https { "https" } else { "http" };
+    let peer = context.peer.to_canonical();
+    extend_list(headers, X_FORWARDED_FOR, &peer.to_string());
+    extend_list(headers, header::FORWARDED, &forwarded_element(peer, context.authority, proto));
+    headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(proto));
+    if let Ok(host) = HeaderValue::from_bytes(context.authority)
+        && !host.is_empty()
+    {
+        headers.entry(X_FORWARDED_HOST).or_insert(host);
+    }
+}
+
+/// One line with all members so far and one more: origins that read only one line must not miss any.
+fn extend_list(headers: &mut HeaderMap, name: HeaderName, member: &str) {
+    let mut list = Vec::new();
+    for line in headers.get_all(&name) {
+        list.extend_from_slice(line.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(member.as_bytes());
+    let list = HeaderValue::from_maybe_shared(bytes::Bytes::from(list)).expect("made of field values and plain text");
+    headers.insert(name, list);
+}
+
+/// `for=...;host=...;proto=...` (RFC 7239 4), with quotes where a value is no token.
+fn forwarded_element(peer: IpAddr, authority: &[u8], proto: &str) -> String {
+    let mut element = match peer {
+        IpAddr::V4(address) => format!("for={address}"),
+        IpAddr::V6(address) => format!("for=\"[{address}]\""),
+    };
+    let host = std::str::from_utf8(authority).unwrap_or("");
+    let plain = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
+    let quotable = host.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'));
+    if !host.is_empty() && quotable {
+        let quote = if plain { "" } else { "\"" };
+        let _ = write!(element, ";host={quote}{host}{quote}"); // writing to a String cannot fail
+    }
+    element.push_str(";proto=");
+    element.push_str(proto);
+    element
+}
+
+/// This hop in Via: the version the message came by and a name (RFC 9110 7.6.3). `None` if the name is no field value.
+pub fn via_value(version: Via, name: &str) -> Option<HeaderValue> {
+    let version = match version {
+        Via::Http(Version::Http10) => "1.0",
+        Via::Http(Version::Http11) => "1.1",
+        Via::Http2 => "2",
+    };
+    HeaderValue::from_str(&format!("{version} {name}")).ok()
+}
+
+/// The protocol version that Via names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// HTTP/1.0 or HTTP/1.1.
+    Http(Version),
+    /// HTTP/2.
+    Http2,
+}
+
+/// How often a request has passed here already, by CDN-Loop or Via, whichever saw more (K3). A stranger can only make
+/// the number too high, and then only for his own request.
+pub fn loop_count(fields: &impl Fields, token: &str) -> usize {
+    let by_cdn_loop = members(fields, "cdn-loop").filter(|member| first_word(member) == token.as_bytes()).count();
+    let by_via = members(fields, "via").filter(|member| second_word(member) == token.as_bytes()).count();
+    by_cdn_loop.max(by_via)
+}
+
+fn members<'a>(fields: &'a impl Fields, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    fields.named(name).flat_map(|line| line.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
+}
+
+/// The CDN id before any parameters (RFC 8586 2).
+fn first_word(member: &[u8]) -> &[u8] {
+    member.split(|byte| matches!(byte, b';' | b' ' | b'\t')).next().unwrap_or_default()
+}
+
+/// The received-by of a Via member.
+fn second_word(member: &[u8]) -> &[u8] {
+    member.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty()).nth(1).unwrap_or_default()
+}
+
+/// The client's request id, if it is one id that is safe in logs and on the wire.
+pub fn accepted_request_id(fields: &impl Fields) -> Option<HeaderValue> {
+    let mut ids = fields.named("x-request-id");
+    let (Some(id), None) = (ids.next(), ids.next()) else { return None };
+    let safe =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'=' | b'+' | b'/');
+    let accepted = (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(safe);
+    if accepted { HeaderValue::from_bytes(id).ok() } else { None }
+}
