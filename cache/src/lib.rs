@@ -52,7 +52,6 @@ pub use head::StoredHead;
 pub use key::{CacheKey, KeyBuffer, KeyRef, Scheme};
 pub use ledger::{Epoch, Ledger};
 pub use lookup::{Reuse, assess, assess_absence, may_serve_on_error};
-pub use lookup::{Reuse, assess, may_serve_on_error};
 pub use object::Object;
 pub use outcome::{BypassReason, MissReason, Outcome};
 pub use policy::{Mode, Policy};
