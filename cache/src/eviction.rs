@@ -25,7 +25,7 @@ const COUNT_MAX: u8 = 3;
 /// Most objects that one eviction moves before it evicts the next in line.
 const EVICT_STEPS_MAX: usize = 128;
 
-/// Bytes that one slot costs: the slot itself, its share of the index over slots, and one remembered fingerprint
+/// Bytes that one slot costs with a value of two words: the slot itself, its share of the index over slots, and one remembered fingerprint
 /// (8 bytes in order, 16 in a table), tables taken at their emptiest.
 pub(crate) const SLOT_BYTES: u64 = 112;
 
@@ -75,6 +75,7 @@ pub(crate) struct Evicted<T> {
     pub(crate) slot: SlotId,
     pub(crate) value: T,
     pub(crate) weight: u64,
+    #[cfg(test)]
     pub(crate) fingerprint: u64,
 }
 
@@ -96,6 +97,12 @@ impl<T> S3Fifo<T> {
         self.small.len + self.main.len
     }
 
+    /// Slots in use or free.
+    #[cfg(test)]
+    pub(crate) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Bytes of all values held.
     pub(crate) fn bytes(&self) -> u64 {
         self.small.bytes + self.main.bytes
@@ -107,10 +114,6 @@ impl<T> S3Fifo<T> {
 
     pub(crate) fn weight(&self, id: SlotId) -> u64 {
         self.slot(id).weight
-    }
-
-    pub(crate) fn fingerprint(&self, id: SlotId) -> u64 {
-        self.slot(id).fingerprint
     }
 
     /// Counts a request for the value.
@@ -126,6 +129,17 @@ impl<T> S3Fifo<T> {
         let (id, grew) = self.place(slot);
         self.push(id, queue);
         Inserted { slot: id, grew }
+    }
+
+    /// Puts a value in the place of another, with its queue, position and count; returns that and its weight.
+    pub(crate) fn replace(&mut self, id: SlotId, value: T, weight: u64) -> (T, u64) {
+        let slot = self.slot_mut(id);
+        let queue = slot.queue;
+        let old_weight = std::mem::replace(&mut slot.weight, weight);
+        let old = slot.value.replace(value).expect("a slot id is valid until its value leaves");
+        let list = self.list_mut(queue);
+        list.bytes = (list.bytes + weight).checked_sub(old_weight).expect("a queue gives back what it took");
+        (old, old_weight)
     }
 
     /// Takes a value out without remembering it.
@@ -169,7 +183,13 @@ impl<T> S3Fifo<T> {
         if queue == Queue::Small {
             self.ghost.remember(fingerprint, self.len() + 1);
         }
-        Evicted { slot: id, value, weight, fingerprint }
+        Evicted {
+            slot: id,
+            value,
+            weight,
+            #[cfg(test)]
+            fingerprint,
+        }
     }
 
     fn place(&mut self, slot: Slot<T>) -> (SlotId, bool) {

@@ -76,17 +76,21 @@ impl Ledger {
         Epoch(self.epoch.load(Ordering::Acquire))
     }
 
-    /// Applies a rule and returns its epoch: the next one, or its own when it is restored.
-    pub fn apply(&self, mut rule: PurgeRule) -> Epoch {
+    /// Takes the next epoch for a rule that is yet to be made durable. What is asked from the origin from now on is no
+    /// older than the purge, so it need not match.
+    pub fn reserve(&self) -> Epoch {
+        Epoch(self.epoch.fetch_add(1, Ordering::AcqRel) + 1)
+    }
+
+    /// Applies a rule and returns its epoch: the next one, or its own when it was reserved or is restored.
+    pub fn apply(&self, rule: PurgeRule) -> Epoch {
+        let epoch = rule.epoch.unwrap_or_else(|| self.reserve());
         let mut rules = self.rules.write();
-        let current = self.epoch.load(Ordering::Relaxed);
-        let epoch = rule.epoch.unwrap_or(Epoch(current + 1));
-        rule.epoch = Some(epoch);
         rules.add(epoch, rule);
         rules.keep_within(self.limits);
         self.applied.fetch_add(1, Ordering::Relaxed);
-        // Whoever reads the new epoch or version afterwards takes the lock and finds the rule.
-        self.epoch.store(current.max(epoch.0), Ordering::Release);
+        self.epoch.fetch_max(epoch.0, Ordering::AcqRel);
+        // Whoever reads the new version afterwards takes the lock and finds the rule.
         self.version.fetch_add(1, Ordering::Release);
         epoch
     }

@@ -36,7 +36,7 @@ impl Model {
         self.main.retain(|entry| entry.0 != fingerprint);
     }
 
-    fn from_small(&self) -> bool {
+    fn small_is_next(&self) -> bool {
         let (small, all) = (Self::bytes(&self.small), Self::bytes(&self.small) + Self::bytes(&self.main));
         self.main.is_empty()
             || small > all / 2
@@ -49,7 +49,7 @@ impl Model {
             if self.small.is_empty() && self.main.is_empty() {
                 return None;
             }
-            if self.from_small() {
+            if self.small_is_next() {
                 let (fingerprint, weight, count) = self.small.remove(0);
                 if count < PROMOTE_COUNT || last {
                     self.remember(fingerprint);

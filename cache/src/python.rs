@@ -1,0 +1,153 @@
+//! The cache's part of the extension module: the purge ledger, and the functions that make keys.
+//!
+//! Everything is registered flat in the one module; `cache/__init__.py` is the face. Arguments are taken over at the
+//! border and the interpreter is let go before any lock is waited for.
+
+use std::sync::Arc;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::key::{KeyBuffer, Scheme};
+use crate::ledger::{Epoch, Ledger, LedgerLimits};
+use crate::outcome::Outcome;
+use crate::purge_rule::{PurgeKind, PurgeMode, PurgeRule};
+use crate::target;
+use crate::time::Time;
+
+/// The purge rules of a node; shared with the workers that check them.
+#[pyclass(name = "Ledger", frozen, module = "_headland")]
+pub struct PyLedger {
+    ledger: Arc<Ledger>,
+}
+
+impl PyLedger {
+    /// The ledger of a running node.
+    #[must_use]
+    pub fn from_node(ledger: Arc<Ledger>) -> Self {
+        PyLedger { ledger }
+    }
+
+    /// The ledger itself, to build a node around it.
+    pub fn ledger(&self) -> Arc<Ledger> {
+        self.ledger.clone()
+    }
+}
+
+/// A rule as Python sees it: kind, value, soft, milliseconds since 1970, epoch.
+type Row = (&'static str, String, bool, u64, u64);
+
+#[pymethods]
+impl PyLedger {
+    #[new]
+    #[pyo3(signature = (*, rules_max = None, prefix_rules_max = None))]
+    fn new(rules_max: Option<usize>, prefix_rules_max: Option<usize>) -> Self {
+        let own = LedgerLimits::default();
+        let limits = LedgerLimits {
+            rules_max: rules_max.unwrap_or(own.rules_max),
+            prefix_rules_max: prefix_rules_max.unwrap_or(own.prefix_rules_max),
+        };
+        PyLedger::from_node(Arc::new(Ledger::new(limits)))
+    }
+
+    #[pyo3(signature = (kind, value, soft, at_ms, epoch = None))]
+    fn apply(
+        &self,
+        py: Python<'_>,
+        kind: &str,
+        value: &str,
+        soft: bool,
+        at_ms: u64,
+        epoch: Option<u64>,
+    ) -> PyResult<u64> {
+        let mut rule = make_rule(kind, value, soft, at_ms)?;
+        rule.epoch = epoch.map(Epoch);
+        Ok(py.detach(|| self.ledger.apply(rule)).0)
+    }
+
+    fn reserve(&self) -> u64 {
+        self.ledger.reserve().0
+    }
+
+    fn epoch(&self) -> u64 {
+        self.ledger.epoch().0
+    }
+
+    fn rules(&self, py: Python<'_>) -> Vec<Row> {
+        py.detach(|| self.ledger.rules().iter().map(row).collect())
+    }
+
+    fn forget_until(&self, py: Python<'_>, epoch: u64) {
+        py.detach(|| self.ledger.forget_until(Epoch(epoch)));
+    }
+
+    /// Rules kept, applied and folded.
+    fn stats(&self, py: Python<'_>) -> (u64, u64, u64) {
+        let stats = py.detach(|| self.ledger.stats());
+        (stats.rules, stats.applied, stats.folded)
+    }
+
+    fn __len__(&self, py: Python<'_>) -> usize {
+        py.detach(|| self.ledger.stats().rules) as usize
+    }
+}
+
+fn row(rule: &PurgeRule) -> Row {
+    let epoch = rule.epoch.expect("rules of a ledger have an epoch");
+    let soft = rule.mode == PurgeMode::Soft;
+    (rule.kind().word(), rule.value().to_owned(), soft, rule.at.as_millis(), epoch.0)
+}
+
+fn make_rule(kind: &str, value: &str, soft: bool, at_ms: u64) -> PyResult<PurgeRule> {
+    let kind = PurgeKind::parse(kind)
+        .ok_or_else(|| PyValueError::new_err("the kind is none of url, prefix, host, tag and all"))?;
+    let mode = if soft { PurgeMode::Soft } else { PurgeMode::Hard };
+    PurgeRule::new(kind, value, mode, Time::from_millis(at_ms)).map_err(refused)
+}
+
+fn refused(error: impl std::fmt::Display) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}
+
+fn parse_scheme(scheme: &str) -> PyResult<Scheme> {
+    Scheme::parse(scheme.as_bytes()).ok_or_else(|| refused(target::TargetError::Scheme))
+}
+
+#[pyfunction]
+fn canonical_url(url: &str) -> PyResult<(&'static str, String, String)> {
+    let url = target::canonical_url(url).map_err(refused)?;
+    Ok((url.scheme.word(), url.host, url.target))
+}
+
+#[pyfunction]
+fn canonical_host(host: &str, scheme: &str) -> PyResult<String> {
+    let host = target::canonical_host(host.as_bytes(), parse_scheme(scheme)?).map_err(refused)?;
+    Ok(String::from_utf8(host.into_owned()).expect("canonical hosts are ASCII"))
+}
+
+#[pyfunction]
+fn canonical_purge(kind: &str, value: &str) -> PyResult<String> {
+    Ok(make_rule(kind, value, false, 0)?.value().to_owned())
+}
+
+#[pyfunction]
+#[pyo3(signature = (scheme, host, target, parts = Vec::new()))]
+#[allow(clippy::needless_pass_by_value)] // the border takes over what it is given
+fn key_hash(scheme: &str, host: &str, target: &str, parts: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> PyResult<u128> {
+    let mut buffer = KeyBuffer::new();
+    buffer.begin(parse_scheme(scheme)?, host.as_bytes(), target.as_bytes());
+    for (name, value) in &parts {
+        buffer.part(name, value.as_deref());
+    }
+    Ok(buffer.key().hash())
+}
+
+/// Adds the names of this crate to the extension module.
+pub fn register(parent: &Bound<'_, PyModule>) -> PyResult<()> {
+    parent.add_class::<PyLedger>()?;
+    parent.add_function(wrap_pyfunction!(canonical_url, parent)?)?;
+    parent.add_function(wrap_pyfunction!(canonical_host, parent)?)?;
+    parent.add_function(wrap_pyfunction!(canonical_purge, parent)?)?;
+    parent.add_function(wrap_pyfunction!(key_hash, parent)?)?;
+    parent.add("OUTCOME_WORDS", Outcome::WORDS)
+}

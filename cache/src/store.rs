@@ -1,0 +1,349 @@
+//! The memory tier: objects found by key, bounded in bytes.
+//!
+//! One account of bytes holds for the whole store, so an object may be as large as the store allows, however many shards
+//! there are. Shards only divide the locks: each has its own index and S3-FIFO queues. Room is made in the shard that
+//! holds more objects of two taken in turn, which keeps the queues of all shards equally long, and the whole close to
+//! one queue. A shard is locked for one lookup, one insertion or one eviction; what leaves is freed after the lock.
+//!
+//! Bytes are taken from the account before an object goes in, and what an eviction frees goes straight to whoever
+//! needs it. So the account never passes the capacity, not even for a moment, and no insertion can be starved by
+//! others. Counted are head, key, body, facts and allocator overhead of every object, and the slots of the queues,
+//! which stay counted when they are free because their memory stays.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use hashbrown::HashTable;
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use crate::eviction::{S3Fifo, SLOT_BYTES, SlotId};
+use crate::key::KeyRef;
+use crate::object::Object;
+
+/// Responses kept per key, for different values of the fields in Vary. The one that arrived first gives way.
+pub const VARIANTS_MAX: usize = 32;
+/// A store has no more shards than this.
+pub const SHARDS_MAX: usize = 1024;
+/// A store has so many shards that each has at least this share of the capacity, in bytes.
+pub const SHARD_BYTES_MIN: u64 = 8 << 20;
+
+/// The objects stored under one key.
+pub type Candidates = SmallVec<[Arc<Object>; 2]>;
+
+/// What became of an object that was to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Insertion {
+    Stored,
+    /// Stored in the place of an older response to the same requests.
+    Replaced,
+    /// Larger than the store, or no room could be made.
+    Refused,
+}
+
+/// What a store holds and did so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StoreStats {
+    pub objects: u64,
+    pub bytes: u64,
+    pub capacity_bytes: u64,
+    pub inserted: u64,
+    pub replaced: u64,
+    pub refused: u64,
+    pub evicted: u64,
+    pub removed: u64,
+}
+
+/// The objects that a node keeps in memory.
+pub struct MemoryStore {
+    shards: Box<[Shard]>,
+    capacity: u64,
+    used: AtomicU64,
+    /// Number of the next eviction: chooses the shards to look at.
+    turn: AtomicUsize,
+    /// Number of the next body version.
+    generation: AtomicU64,
+    inserted: AtomicU64,
+    replaced: AtomicU64,
+    refused: AtomicU64,
+    evicted: AtomicU64,
+    removed: AtomicU64,
+}
+
+/// On its own cache lines, so that workers in different shards do not disturb each other.
+#[repr(align(128))]
+struct Shard {
+    /// Number of objects, readable without the lock.
+    len: AtomicUsize,
+    table: Mutex<Table>,
+}
+
+struct Entry {
+    /// The key's short hash, so that the index compares and grows without touching objects.
+    hash: u64,
+    object: Arc<Object>,
+}
+
+struct Table {
+    index: HashTable<SlotId>,
+    queues: S3Fifo<Entry>,
+}
+
+impl MemoryStore {
+    /// A store of `capacity` bytes with as many shards as make sense for it.
+    #[must_use]
+    pub fn new(capacity: u64) -> Self {
+        let shards = usize::try_from(capacity / SHARD_BYTES_MIN).unwrap_or(SHARDS_MAX).clamp(1, SHARDS_MAX);
+        // The largest power of two that is not greater.
+        MemoryStore::with_shards(capacity, 1 << shards.ilog2())
+    }
+
+    /// A store with this many shards, which must be a power of two.
+    #[must_use]
+    pub fn with_shards(capacity: u64, shards: usize) -> Self {
+        assert!(shards.is_power_of_two() && shards <= SHARDS_MAX, "shards are chosen by bits of the hash");
+        let shard = || Shard { len: AtomicUsize::new(0), table: Mutex::new(Table::new()) };
+        let zero = || AtomicU64::new(0);
+        MemoryStore {
+            shards: std::iter::repeat_with(shard).take(shards).collect(),
+            capacity,
+            used: zero(),
+            turn: AtomicUsize::new(0),
+            generation: zero(),
+            inserted: zero(),
+            replaced: zero(),
+            refused: zero(),
+            evicted: zero(),
+            removed: zero(),
+        }
+    }
+
+    /// What is stored under a key, latest response first; counts a request for each.
+    pub fn candidates(&self, key: KeyRef<'_>) -> Candidates {
+        let mut found = self.shard(key.short_hash()).table.lock().candidates(key);
+        if found.len() > 1 {
+            // RFC 9111 section 4.1: of several that match, the most recent one is used.
+            found.sort_by_key(|object| Reverse(object.freshness.response_time()));
+        }
+        found
+    }
+
+    /// Stores an object, in the place of one with the same key and the same Vary facts.
+    pub fn insert(&self, object: Arc<Object>) -> Insertion {
+        let weight = object.weight();
+        if !self.reserve(weight + SLOT_BYTES) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Insertion::Refused;
+        }
+        let shard = self.shard(object.key.as_ref().short_hash());
+        let change = shard.change(|table| table.insert(object, weight));
+        self.give_back(change.returned_bytes);
+        let (insertion, counter) =
+            if change.replaced { (Insertion::Replaced, &self.replaced) } else { (Insertion::Stored, &self.inserted) };
+        counter.fetch_add(1, Ordering::Relaxed);
+        insertion
+    }
+
+    /// Removes everything under a key; returns how many objects that were.
+    pub fn remove(&self, key: KeyRef<'_>) -> usize {
+        self.remove_where(key, |_| true)
+    }
+
+    /// Removes this very object, but not one that has taken its place.
+    pub fn remove_object(&self, object: &Arc<Object>) -> bool {
+        self.remove_where(object.key.as_ref(), |held| Arc::ptr_eq(held, object)) == 1
+    }
+
+    /// A number for a new body version.
+    pub fn next_generation(&self) -> u64 {
+        self.generation.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub fn stats(&self) -> StoreStats {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        StoreStats {
+            objects: self.shards.iter().map(|shard| shard.len.load(Ordering::Relaxed) as u64).sum(),
+            bytes: count(&self.used),
+            capacity_bytes: self.capacity,
+            inserted: count(&self.inserted),
+            replaced: count(&self.replaced),
+            refused: count(&self.refused),
+            evicted: count(&self.evicted),
+            removed: count(&self.removed),
+        }
+    }
+
+    fn remove_where(&self, key: KeyRef<'_>, which: impl Fn(&Arc<Object>) -> bool) -> usize {
+        let mut bytes = 0;
+        let removed = self.shard(key.short_hash()).change(|table| table.remove(key, which, &mut bytes));
+        self.give_back(bytes);
+        self.removed.fetch_add(removed.len() as u64, Ordering::Relaxed);
+        removed.len()
+    }
+
+    fn shard(&self, hash: u64) -> &Shard {
+        // The index inside a shard uses the low and the top bits.
+        &self.shards[(hash >> 32) as usize & (self.shards.len() - 1)]
+    }
+
+    /// Takes bytes from the account, evicting as needed. Gives up when nothing is left to evict.
+    fn reserve(&self, bytes: u64) -> bool {
+        if bytes > self.capacity {
+            return false;
+        }
+        let mut held = self.take_free(bytes);
+        while held < bytes {
+            // What leaves stays taken: it is ours now.
+            if let Some(freed) = self.evict_one() {
+                held += freed;
+            } else {
+                held += self.take_free(bytes - held);
+                if held < bytes {
+                    self.give_back(held);
+                    return false;
+                }
+            }
+        }
+        self.give_back(held - bytes);
+        true
+    }
+
+    /// Takes as much of `wanted` as is free.
+    fn take_free(&self, wanted: u64) -> u64 {
+        let take = |used: u64| Some(used + wanted.min(self.capacity - used));
+        let before = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).expect("it always takes");
+        assert!(before <= self.capacity, "the account stays within the capacity");
+        wanted.min(self.capacity - before)
+    }
+
+    fn give_back(&self, bytes: u64) {
+        let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
+        assert!(before >= bytes, "the account gives back what was taken");
+    }
+
+    /// Evicts one object; returns its bytes, which stay taken.
+    fn evict_one(&self) -> Option<u64> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let mask = self.shards.len() - 1;
+        // Two shards, never the same two in a row: an odd step visits all of them.
+        let (one, other) = (&self.shards[turn & mask], &self.shards[turn.wrapping_mul(0x9E37_79B1) >> 7 & mask]);
+        let len = |shard: &Shard| shard.len.load(Ordering::Relaxed);
+        let longer = if len(one) >= len(other) { one } else { other };
+        let evicted =
+            longer.change(Table::evict).or_else(|| self.shards.iter().find_map(|s| s.change(Table::evict)))?;
+        self.evicted.fetch_add(1, Ordering::Relaxed);
+        Some(evicted.1)
+    }
+
+    /// The account, counted anew.
+    #[cfg(test)]
+    fn audit(&self) -> u64 {
+        let tables = self.shards.iter().map(|shard| shard.table.lock());
+        tables.map(|table| table.queues.bytes() + table.queues.slots() as u64 * SLOT_BYTES).sum()
+    }
+}
+
+impl Shard {
+    /// Changes the table, keeps `len` true, and lets the caller drop what left after the lock.
+    fn change<R>(&self, change: impl FnOnce(&mut Table) -> R) -> R {
+        let mut table = self.table.lock();
+        let result = change(&mut table);
+        self.len.store(table.queues.len(), Ordering::Relaxed);
+        result
+    }
+}
+
+/// What an insertion left behind.
+struct Change {
+    replaced: bool,
+    returned_bytes: u64,
+    /// Dropped by the receiver, outside the lock.
+    #[allow(dead_code)] // held only to be dropped
+    left: Option<Arc<Object>>,
+}
+
+impl Table {
+    fn new() -> Self {
+        Table { index: HashTable::new(), queues: S3Fifo::new() }
+    }
+
+    fn candidates(&mut self, key: KeyRef<'_>) -> Candidates {
+        let (hash, mut found) = (key.short_hash(), Candidates::new());
+        for &slot in self.index.iter_hash(hash) {
+            let entry = self.queues.get(slot);
+            if entry.hash == hash && entry.object.key.as_ref() == key {
+                found.push(entry.object.clone());
+                self.queues.touch(slot);
+            }
+        }
+        found
+    }
+
+    fn insert(&mut self, object: Arc<Object>, weight: u64) -> Change {
+        let key = object.key.as_ref();
+        let hash = key.short_hash();
+        let variants = self.slots_of(key);
+        if let Some(&slot) = variants.iter().find(|&&slot| self.queues.get(slot).object.vary == object.vary) {
+            let (old, old_weight) = self.queues.replace(slot, Entry { hash, object }, weight);
+            return Change { replaced: true, returned_bytes: old_weight + SLOT_BYTES, left: Some(old.object) };
+        }
+        let arrival = |slot: &&SlotId| self.queues.get(**slot).object.freshness.response_time();
+        let oldest = variants.iter().min_by_key(arrival).filter(|_| variants.len() >= VARIANTS_MAX);
+        let left = oldest.map(|&slot| self.take(slot));
+        let fingerprint = hash ^ object.vary.hash();
+        let inserted = self.queues.insert(fingerprint, weight, Entry { hash, object });
+        let queues = &self.queues;
+        self.index.insert_unique(hash, inserted.slot, |&slot| queues.get(slot).hash);
+        let slot_bytes = if inserted.grew { 0 } else { SLOT_BYTES };
+        let (left, left_bytes) = left.map_or((None, 0), |(object, bytes)| (Some(object), bytes));
+        Change { replaced: false, returned_bytes: slot_bytes + left_bytes, left }
+    }
+
+    fn remove(
+        &mut self,
+        key: KeyRef<'_>,
+        which: impl Fn(&Arc<Object>) -> bool,
+        bytes: &mut u64,
+    ) -> SmallVec<[Arc<Object>; 2]> {
+        let mut removed = SmallVec::new();
+        for slot in self.slots_of(key) {
+            if which(&self.queues.get(slot).object) {
+                let (object, weight) = self.take(slot);
+                *bytes += weight;
+                removed.push(object);
+            }
+        }
+        removed
+    }
+
+    fn evict(&mut self) -> Option<(Arc<Object>, u64)> {
+        let evicted = self.queues.evict()?;
+        self.unindex(evicted.value.hash, evicted.slot);
+        Some((evicted.value.object, evicted.weight))
+    }
+
+    fn slots_of(&self, key: KeyRef<'_>) -> SmallVec<[SlotId; 4]> {
+        let hash = key.short_hash();
+        let is_for = |slot: &SlotId| {
+            let entry = self.queues.get(*slot);
+            entry.hash == hash && entry.object.key.as_ref() == key
+        };
+        self.index.iter_hash(hash).copied().filter(is_for).collect()
+    }
+
+    fn take(&mut self, slot: SlotId) -> (Arc<Object>, u64) {
+        let weight = self.queues.weight(slot);
+        let entry = self.queues.remove(slot);
+        self.unindex(entry.hash, slot);
+        (entry.object, weight)
+    }
+
+    fn unindex(&mut self, hash: u64, slot: SlotId) {
+        let entry = self.index.find_entry(hash, |&held| held == slot);
+        entry.unwrap_or_else(|_| unreachable!("every slot in use is in the index")).remove();
+    }
+}
+
+#[cfg(test)]
+mod tests;
