@@ -1,97 +1,81 @@
-//! The HTTP/1.1 client.
+//! The HTTP/1.1 client: one connection, one exchange at a time.
+//!
+//! A [`Connection`] is given away to its exchange and comes home after it, or not at all. In the common case an
+//! exchange is one write and one read: the head leaves with the first piece of the body, and the answer's head and
+//! the body bytes that came with it are slices of one read. No task belongs to a connection.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http_body::Frame;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::BytesMut;
 
-use crate::error::{Fault, FetchError, Phase};
-use crate::exchange::{Deadlines, Home};
-use crate::message::{Interim, Request, Response};
+use crate::timer::Timer;
 use crate::transport::Transport;
+
+mod body;
+mod exchange;
+mod head;
+mod pump;
+mod request;
+mod scratch;
+mod upgrade;
+mod upload;
+
+pub(crate) use body::Body;
+pub use exchange::INTERIM_MAX;
+pub use head::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
+pub use upgrade::Upgraded;
 
 /// A connection that speaks HTTP/1.1, between exchanges.
 pub struct Connection {
+    inner: Box<Inner>,
+}
+
+struct Inner {
     transport: Transport,
+    /// Read and not yet used; empty between exchanges.
+    input: BytesMut,
+    timer: Timer,
+    /// It has served an exchange: the origin may close it at any time.
+    used: bool,
 }
 
 impl Connection {
     pub(crate) fn new(transport: Transport) -> Self {
-        Self { transport }
+        Self { inner: Box::new(Inner { transport, input: BytesMut::new(), timer: Timer::default(), used: false }) }
     }
 
-    /// Liveness before reuse.
+    fn assemble(transport: Transport, input: BytesMut, timer: Timer) -> Self {
+        Self { inner: Box::new(Inner { transport, input, timer, used: true }) }
+    }
+
+    /// Liveness before reuse: nothing was left or has come since the last exchange, no byte and no end. Asks the
+    /// kernel when the driver of this thread has heard something, or does not watch this socket.
     pub fn is_alive(&mut self) -> bool {
-        self.transport.is_quiet(false)
+        self.inner.input.is_empty() && self.inner.transport.is_quiet(false)
     }
 
-    /// Moves the socket to the current thread's runtime, when it was last used on another.
+    /// Moves the socket to the current thread's runtime, when it was last used on another. After an error the
+    /// connection is to be dropped.
     pub fn rehome(&mut self) -> io::Result<()> {
-        self.transport.rehome()
-    }
-
-    pub async fn exchange(
-        self,
-        _request: &mut Request,
-        _deadlines: &Deadlines,
-        _interim: Option<Interim>,
-        _home: Home,
-    ) -> Result<Response, FetchError> {
-        Err(FetchError::new(Fault::Canceled, Phase::Send))
-    }
-}
-
-/// The body of an answer that is still arriving.
-pub(crate) struct Body {}
-
-impl Body {
-    #[allow(clippy::unused_self)]
-    pub(crate) fn poll_frame(&mut self, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, FetchError>>> {
-        Poll::Ready(None)
-    }
-
-    #[allow(clippy::unused_self)]
-    pub(crate) fn is_end_stream(&self) -> bool {
-        true
-    }
-
-    #[allow(clippy::unused_self)]
-    pub(crate) fn remaining(&self) -> Option<u64> {
-        None
-    }
-}
-
-/// A connection after its 101: bytes both ways.
-pub struct Upgraded {
-    transport: Transport,
-    leftover: Bytes,
-}
-
-impl AsyncRead for Upgraded {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.leftover.is_empty() {
-            return Pin::new(&mut this.transport).poll_read(cx, buf);
+        if !self.inner.transport.is_home() {
+            self.inner.timer.clear();
+            self.inner.transport.rehome()?;
         }
-        let n = this.leftover.len().min(buf.remaining());
-        buf.put_slice(&this.leftover.split_to(n));
-        Poll::Ready(Ok(()))
+        Ok(())
+    }
+
+    /// After an exchange: holds on to nothing but the socket.
+    fn rest(&mut self) {
+        self.inner.used = true;
+        self.inner.timer.forget_task();
+        scratch::give_room(&mut self.inner.input);
+        self.inner.input = BytesMut::new();
+    }
+
+    fn reset_on_close(&self) {
+        self.inner.transport.reset_on_close();
     }
 }
 
-impl AsyncWrite for Upgraded {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().transport).poll_write(cx, buf)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().transport).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().transport).poll_shutdown(cx)
-    }
-}
+#[cfg(test)]
+mod tests;

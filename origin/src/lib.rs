@@ -12,5 +12,6 @@ pub mod h1;
 pub mod h2;
 pub mod message;
 pub mod resolve;
+mod timer;
 pub mod tls;
 mod transport;

@@ -92,6 +92,16 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
+    /// True if the current runtime's driver watches the socket.
+    pub(crate) fn is_home(&self) -> bool {
+        match self {
+            Self::Plain(socket) => socket.is_home(),
+            Self::Tls(stream) => stream.get_ref().0.is_home(),
+            #[cfg(test)]
+            Self::Script(_) => true,
+        }
+    }
+
     /// Moves the socket to the current runtime's driver. After an error the transport is dead.
     pub(crate) fn rehome(&mut self) -> io::Result<()> {
         match self {

@@ -201,10 +201,9 @@ fn extension(place: Extension, byte: u8) -> Option<State> {
         (E::Token | E::After, b' ' | b'\t') => E::AfterValue,
         (E::Start | E::Name, _) if is_token_byte(byte) => E::Name,
         (E::Value | E::Token, _) if is_token_byte(byte) => E::Token,
-        (E::Value, b'"') => E::Quoted,
         (E::Quoted, b'"') => E::After,
         (E::Quoted, b'\\') => E::QuotedPair,
-        (E::Quoted | E::QuotedPair, b'\t' | b' '..=b'~' | 0x80..) => E::Quoted,
+        (E::Value, b'"') | (E::Quoted | E::QuotedPair, b'\t' | b' '..=b'~' | 0x80..) => E::Quoted,
         _ => return None,
     };
     Some(State::Extension(next))

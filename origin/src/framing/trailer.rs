@@ -60,9 +60,9 @@ impl TrailerSection {
         };
         let mut fields = HeaderMap::with_capacity(parsed.len());
         for line in parsed {
-            let bad = |_| FramingError::Malformed("trailer field");
-            let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| bad(()))?;
-            let value = HeaderValue::from_bytes(line.value).map_err(|_| bad(()))?;
+            const BAD: FramingError = FramingError::Malformed("trailer field");
+            let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| BAD)?;
+            let value = HeaderValue::from_bytes(line.value).map_err(|_| BAD)?;
             if may_trail(&name) {
                 fields.append(name, value);
             }

@@ -5,8 +5,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::framing::{CHUNK_END, ChunkSize, TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX, encode_last_chunk};
 
-/// Feeds the pieces and returns data, trailers (`None` while unfinished) and unused bytes.
-fn run(pieces: &[&[u8]]) -> Result<(Vec<u8>, Option<Option<HeaderMap>>, Vec<u8>), FramingError> {
+/// Data, trailers (`None` while unfinished) and unused bytes.
+type Read = (Vec<u8>, Option<Option<HeaderMap>>, Vec<u8>);
+
+/// Feeds the pieces.
+fn run(pieces: &[&[u8]]) -> Result<Read, FramingError> {
     let mut decoder = ChunkedDecoder::new();
     let mut input = BytesMut::new();
     let mut data = Vec::new();

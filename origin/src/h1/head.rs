@@ -1,0 +1,238 @@
+//! Reading the head of a response: where it ends, what it says, how its body is framed.
+//!
+//! The end is searched for as bytes arrive, each byte once, so that a head that drips in costs no more than one
+//! that comes whole; it is then parsed once. Strict: only CRLF ends a line, no folding, no space before a colon, no
+//! CR, LF or NUL in a value. The lenient reading of a neighbour is how one answer becomes two.
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode, Version};
+use smallvec::SmallVec;
+
+use crate::error::{Excess, Fault};
+use crate::framing::{TransferEncoding, content_length, transfer_encoding};
+
+/// Bytes of one response head.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Field lines of one response head.
+pub const HEAD_FIELDS_MAX: usize = 256;
+
+/// Looks for the empty line.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    /// Bytes looked at.
+    at: usize,
+    line_start: usize,
+    lines: usize,
+}
+
+impl Scan {
+    /// The length of the head, once all of it is in `input`.
+    pub(super) fn find(&mut self, input: &[u8]) -> Result<Option<usize>, Fault> {
+        let start = &input[..input.len().min(7)];
+        // HTTP/0.9 and other protocols are told at once, not by a deadline.
+        if !start.starts_with(b"HTTP/1.") && !b"HTTP/1.".starts_with(start) {
+            return Err(Fault::Malformed("not an HTTP/1 answer"));
+        }
+        while let Some(offset) = memchr::memchr(b'\n', &input[self.at..]) {
+            let lf = self.at + offset;
+            if lf == 0 || input[lf - 1] != b'\r' {
+                return Err(Fault::Malformed("line ended by a bare LF"));
+            }
+            self.at = lf + 1;
+            if self.at > HEAD_BYTES_MAX || self.lines > HEAD_FIELDS_MAX + 1 {
+                return Err(Fault::TooLarge(Excess::Head));
+            }
+            if lf - 1 == self.line_start {
+                return Ok(Some(self.at));
+            }
+            self.lines += 1;
+            self.line_start = self.at;
+        }
+        self.at = input.len();
+        if self.at > HEAD_BYTES_MAX { Err(Fault::TooLarge(Excess::Head)) } else { Ok(None) }
+    }
+}
+
+/// How the body of a response is delimited (RFC 9112 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyFraming {
+    Length(u64),
+    Chunked,
+    /// By the end of the connection.
+    Close,
+}
+
+/// A response head, cleaned of what concerned this connection only.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) framing: BodyFraming,
+    /// What Content-Length said, also where there is no body.
+    pub(super) length: Option<u64>,
+    /// The connection may serve again after the body.
+    pub(super) persistent: bool,
+}
+
+/// Field lines that frame the message or concern the connection.
+#[derive(Default)]
+struct Hop<'a> {
+    lengths: SmallVec<[&'a [u8]; 2]>,
+    codings: SmallVec<[&'a [u8]; 2]>,
+    connection: SmallVec<[&'a [u8]; 2]>,
+}
+
+/// Reads a whole head, the answer to `method`.
+pub(super) fn parse(bytes: &Bytes, method: &Method) -> Result<Head, Fault> {
+    let mut lines = [const { MaybeUninit::uninit() }; HEAD_FIELDS_MAX];
+    let mut parsed = httparse::Response::new(&mut []);
+    let status = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, bytes, &mut lines);
+    match status {
+        Ok(httparse::Status::Complete(used)) if used == bytes.len() => {}
+        Ok(_) => return Err(Fault::Malformed("response head")),
+        Err(error) => return Err(fault(error)),
+    }
+    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Fault::Malformed("status code"))?;
+    let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
+    let mut hop = Hop::default();
+    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
+    for line in parsed.headers.iter() {
+        field(line, bytes, status, &mut hop, &mut headers)?;
+    }
+    remove_nominated(&hop, &mut headers);
+    let persistent = persists(version, &hop);
+    finish(status, headers, version, persistent, &hop, method)
+}
+
+fn fault(error: httparse::Error) -> Fault {
+    match error {
+        httparse::Error::TooManyHeaders => Fault::TooLarge(Excess::Head),
+        httparse::Error::HeaderName => Fault::Malformed("field name"),
+        httparse::Error::HeaderValue => Fault::Malformed("field value"),
+        httparse::Error::Version => Fault::Malformed("HTTP version"),
+        httparse::Error::Status => Fault::Malformed("status line"),
+        httparse::Error::NewLine | httparse::Error::Token => Fault::Malformed("response head"),
+    }
+}
+
+fn field<'a>(
+    line: &httparse::Header<'a>,
+    bytes: &Bytes,
+    status: StatusCode,
+    hop: &mut Hop<'a>,
+    headers: &mut HeaderMap,
+) -> Result<(), Fault> {
+    let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| Fault::Malformed("field name"))?;
+    match name {
+        header::CONTENT_LENGTH => hop.lengths.push(line.value),
+        header::TRANSFER_ENCODING => hop.codings.push(line.value),
+        header::CONNECTION => hop.connection.push(line.value),
+        // The client of an upgrade has to be told which protocol was chosen.
+        header::UPGRADE if status != StatusCode::SWITCHING_PROTOCOLS => {}
+        header::TE => {}
+        _ if is_hop_by_hop(name.as_str()) => {}
+        _ => {
+            let value = bytes.slice_ref(line.value);
+            let value = HeaderValue::from_maybe_shared(value).map_err(|_| Fault::Malformed("field value"))?;
+            headers.append(name, value);
+        }
+    }
+    Ok(())
+}
+
+/// Fields that predate `Connection` nominating them (RFC 9110 7.6.1).
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(name, "keep-alive" | "proxy-connection")
+}
+
+fn remove_nominated(hop: &Hop<'_>, headers: &mut HeaderMap) {
+    for option in options(hop) {
+        if let Ok(name) = HeaderName::from_bytes(option)
+            && name != header::UPGRADE
+            && !is_end_to_end(&name)
+        {
+            headers.remove(name);
+        }
+    }
+}
+
+fn options<'a>(hop: &Hop<'a>) -> impl Iterator<Item = &'a [u8]> {
+    hop.connection.iter().flat_map(|line| line.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
+}
+
+/// Fields that `Connection` cannot take away: without them a private answer becomes a public one, or bytes are read
+/// as what they are not.
+fn is_end_to_end(name: &HeaderName) -> bool {
+    const KEPT: [HeaderName; 21] = [
+        header::CACHE_CONTROL,
+        header::SET_COOKIE,
+        header::VARY,
+        header::ETAG,
+        header::LAST_MODIFIED,
+        header::DATE,
+        header::AGE,
+        header::EXPIRES,
+        header::PRAGMA,
+        header::LOCATION,
+        header::RETRY_AFTER,
+        header::CONTENT_TYPE,
+        header::CONTENT_ENCODING,
+        header::CONTENT_RANGE,
+        header::CONTENT_LOCATION,
+        header::CONTENT_LANGUAGE,
+        header::CONTENT_SECURITY_POLICY,
+        header::STRICT_TRANSPORT_SECURITY,
+        header::WWW_AUTHENTICATE,
+        header::X_CONTENT_TYPE_OPTIONS,
+        header::X_FRAME_OPTIONS,
+    ];
+    let text = name.as_str();
+    KEPT.contains(name) || text.ends_with("-cache-control") || text == "surrogate-control" || text.ends_with("-key")
+}
+
+/// RFC 9112 9.3.
+fn persists(version: Version, hop: &Hop<'_>) -> bool {
+    let says = |word: &str| options(hop).any(|option| option.eq_ignore_ascii_case(word.as_bytes()));
+    if says("close") { false } else { version == Version::HTTP_11 || says("keep-alive") }
+}
+
+/// RFC 9112 6.3, in its order.
+fn finish(
+    status: StatusCode,
+    headers: HeaderMap,
+    version: Version,
+    mut persistent: bool,
+    hop: &Hop<'_>,
+    method: &Method,
+) -> Result<Head, Fault> {
+    let mut length = content_length(hop.lengths.iter().copied())?;
+    let chunked = transfer_encoding(hop.codings.iter().copied())? == TransferEncoding::Chunked;
+    if chunked && version == Version::HTTP_10 {
+        // RFC 9112 6.1: faulty framing, whatever else is there.
+        return Err(Fault::Malformed("transfer-encoding in HTTP/1.0"));
+    }
+    if chunked && length.take().is_some() {
+        // RFC 9112 6.3 item 3: somebody may be smuggling; nothing after this message is trusted.
+        persistent = false;
+    }
+    let bodiless = *method == Method::HEAD
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let framing = match (bodiless, chunked, length) {
+        (true, _, _) => BodyFraming::Length(0),
+        (false, true, _) => BodyFraming::Chunked,
+        (false, false, Some(length)) => BodyFraming::Length(length),
+        (false, false, None) => BodyFraming::Close,
+    };
+    persistent &= framing != BodyFraming::Close;
+    if status == StatusCode::NO_CONTENT || status.is_informational() {
+        length = None;
+    }
+    Ok(Head { status, headers, framing, length, persistent })
+}
+
+#[cfg(test)]
+mod tests;
