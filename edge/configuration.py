@@ -6,6 +6,7 @@ and of how it fits together, and nothing is started or changed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
@@ -13,14 +14,14 @@ from typing import Any
 
 from edge.checks import cross_check
 from edge.context import Token
-from edge.document import Document
+from edge.document import COMMAND_LINE, Document
 from edge.materials import Materials, read_materials
 from edge.problems import ConfigurationError
 from edge.settings import Settings
 from edge.snapshot import to_snapshot
 from edge.toml_lines import Path
 
-__all__ = ["Configuration", "ConfigurationError", "for_origin", "judge", "load"]
+__all__ = ["Configuration", "ConfigurationError", "compile_check", "for_origin", "judge", "load"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class Configuration:
     source: str
     settings: Settings
     tokens: tuple[Token, ...]
+    state_dir: FilePath | None
+    """Where purges are kept over a restart; None keeps nothing."""
     snapshot: bytes = field(repr=False)
 
 
@@ -45,7 +48,7 @@ def for_origin(url: str, listen: str, overrides: Mapping[Path, Any] | None = Non
         "site": [{"hosts": ["*"], "origin": "origin"}],
         "origin": {"origin": {"servers": [url]}},
     }
-    return judge(Document("command line", FilePath.cwd(), values).overridden(overrides or {}))
+    return judge(Document(COMMAND_LINE, FilePath.cwd(), values).overridden(overrides or {}))
 
 
 def judge(document: Document) -> Configuration:
@@ -55,7 +58,32 @@ def judge(document: Document) -> Configuration:
     problems = [*materials.problems, *cross_check(settings, _policy_origins(materials))]
     if problems:
         raise document.error(problems)
-    return Configuration(document.source, settings, tuple(materials.tokens), to_snapshot(settings, materials))
+    return Configuration(
+        source=document.source,
+        settings=settings,
+        tokens=tuple(materials.tokens),
+        state_dir=_state_dir(document, settings),
+        snapshot=to_snapshot(settings, materials),
+    )
+
+
+def compile_check(configuration: Configuration) -> None:
+    """Let Rust compile the snapshot, which knows regular expressions; starts nothing. Raises `ConfigurationError`."""
+    import _headland  # noqa: PLC0415 - settings can be read where the extension is not built
+
+    try:
+        _headland.Node(configuration.snapshot)
+    except _headland.SettingsError as error:
+        raise ConfigurationError.of(str(error), configuration.source) from error
+
+
+def _state_dir(document: Document, settings: Settings) -> FilePath | None:
+    if settings.admin.state_dir is not None:
+        return document.base / settings.admin.state_dir
+    if document.source == COMMAND_LINE:
+        return None  # a node without a file is for trying; nothing of it should stay behind
+    state_home = os.environ.get("XDG_STATE_HOME") or FilePath.home() / ".local" / "state"
+    return FilePath(state_home) / "headland" / settings.node.name
 
 
 def _policy_origins(materials: Materials) -> dict[int, set[str]]:

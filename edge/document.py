@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any, Final
 
@@ -21,7 +21,10 @@ from edge.settings import Settings
 from edge.toml_lines import Path, line_of, toml_lines
 from edge.units import duration_ms, size_bytes
 
-__all__ = ["FILE_BYTES_MAX", "Document"]
+__all__ = ["COMMAND_LINE", "FILE_BYTES_MAX", "Document"]
+
+COMMAND_LINE: Final = "command line"
+"""The source of what stands in no file."""
 
 FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 _UNITS: Final[dict[str, Callable[[str], int]]] = {"duration": duration_ms, "size": size_bytes}
@@ -33,12 +36,14 @@ class Document:
     """What was asked for, before it was judged."""
 
     source: str
-    """The file as the user named it, or "command line"."""
+    """The file as the user named it, or `COMMAND_LINE`."""
     base: FilePath
     """Where relative file names in it are looked up."""
     values: dict[str, Any]
     lines: dict[Path, int] = field(default_factory=dict)
     """Empty when it is no file."""
+    foreign: frozenset[Path] = frozenset()
+    """Keys that come from the command line instead."""
 
     @classmethod
     def read(cls, file: FilePath) -> Document:
@@ -63,26 +68,27 @@ class Document:
     def overridden(self, values: Mapping[Path, Any]) -> Document:
         """The document with some keys from elsewhere, such as the command line."""
         merged = _copy(self.values)
-        lines = dict(self.lines)
         for path, value in values.items():
             table = merged
             for step in path[:-1]:
-                table = table.setdefault(step, {})
+                if not isinstance(table.setdefault(step, {}), dict):
+                    table[step] = {}  # the file has no table there, which is an error that the value's own would hide
+                table = table[step]
             table[path[-1]] = value
-            lines.pop(path, None)
-        return Document(self.source, self.base, merged, lines)
+        return replace(self, values=merged, foreign=frozenset(values))
 
     def settings(self) -> Settings:
         """The validated settings; raises `ConfigurationError` with every problem."""
         problems: list[Problem] = []
         numbers = _with_units(self.values, (), problems)
-        known = {problem.path for problem in problems}
+        refused = [problem.path for problem in problems]
         try:
             settings = Settings.model_validate(numbers, by_alias=True, by_name=False)
         except ValidationError as error:
             for detail in error.errors(include_url=False, include_input=False):
                 problem = problem_of(detail, self.values)
-                if problem.path not in known:
+                # What a table lacks because one of its values was refused is no problem of its own.
+                if not any(path[: len(problem.path)] == problem.path for path in refused):
                     problems.append(problem)
             raise self.error(problems) from error
         if problems:
@@ -91,11 +97,14 @@ class Document:
 
     def error(self, problems: Iterable[Problem]) -> ConfigurationError:
         """An error with the problems in the order of their lines."""
-        placed = [Problem(p.path, p.sentence, p.file or self.source, p.line or self._line(p.path)) for p in problems]
-        return ConfigurationError(sorted(dict.fromkeys(placed), key=lambda problem: problem.line or 0))
+        placed = dict.fromkeys(self._placed(problem) for problem in problems)
+        return ConfigurationError(sorted(placed, key=lambda problem: problem.line or 0))
 
-    def _line(self, path: Path) -> int | None:
-        return line_of(self.lines, path) if self.lines else None
+    def _placed(self, problem: Problem) -> Problem:
+        if any(problem.path[: len(path)] == path for path in self.foreign):
+            return replace(problem, file=COMMAND_LINE)
+        line = line_of(self.lines, problem.path) if self.lines else None
+        return replace(problem, file=self.source, line=line)
 
 
 def _with_units(value: Any, path: Path, problems: list[Problem]) -> Any:

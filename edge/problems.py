@@ -57,6 +57,11 @@ class ConfigurationError(Exception):
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
 
+    @classmethod
+    def of(cls, sentence: str, file: str = "") -> ConfigurationError:
+        """An error with one problem that has no place."""
+        return cls([Problem((), sentence, file)])
+
 
 def shown(value: object) -> str:
     """A value as it would stand in TOML, shortened."""

@@ -36,7 +36,11 @@ def _tests(value: object) -> object:
     """A table of tests by name: a pattern, a list of patterns, true for present, false for absent."""
     if not isinstance(value, dict):
         return value
-    return {name: _listed(test) for name, test in value.items()}
+    tests = {name: _listed(test) for name, test in value.items()}
+    for name, each in tests.items():
+        if not isinstance(each, list) or not each or not all(isinstance(test, str | bool) for test in each):
+            raise ValueError(f"expected for {name} a pattern, a list of patterns, true or false, got {value[name]!r}")
+    return tests
 
 
 def _each(check: Any) -> Any:

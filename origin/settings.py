@@ -51,6 +51,11 @@ def _server_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _listed(value: object) -> object:
+    """One server stands for a list of one."""
+    return value if isinstance(value, list) else [value]
+
+
 def _server_table(value: object) -> object:
     """A bare text stands for a table with only a URL."""
     return {"url": value} if isinstance(value, str) else value
@@ -160,9 +165,11 @@ class OriginSettings(BaseModel):
 
     model_config = _TABLE
 
-    servers: list[Annotated[Server, BeforeValidator(_server_table)]] = Field(
-        min_length=1, max_length=256, description="The servers, as URLs or as tables with url, weight and backup."
-    )
+    servers: Annotated[
+        list[Annotated[Server, BeforeValidator(_server_table)]],
+        Field(min_length=1, max_length=256),
+        BeforeValidator(_listed),
+    ] = Field(description="The servers, as URLs or as tables with url, weight and backup.")
     balance: Literal["round-robin", "least-connections"] = Field(
         "round-robin", description="How a server is chosen for a request."
     )

@@ -1,0 +1,203 @@
+"""The command `headland`: what can be asked of it, and with which words.
+
+Only the parser lives here, so that `--help` and `--version` answer at once; `edge.commands`, which is imported when one
+of them runs, does what they say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Final
+
+from edge.exits import Exit
+
+__all__ = ["main", "parser"]
+
+_INTRODUCTION: Final = """\
+Headland is an HTTP cache that stands before your servers: it answers from memory what it may, asks
+your servers for the rest over few, reused connections, and forgets what you purge at once.
+"""
+
+_EXAMPLES: Final = """\
+examples:
+  headland demo                                   a small site with a node before it; nothing to configure
+  headland serve --origin http://127.0.0.1:9000   the same before a server of your own, on 127.0.0.1:8080
+  headland check --config edge.toml               every mistake in a configuration, with its line
+  headland serve --config edge.toml               what runs in production; SIGHUP reloads, SIGTERM drains
+  headland explain https://www.example.com/a      would it be answered from the cache, and why (not)
+  headland purge https://www.example.com/a        forget one URL
+  headland settings                               every key of a configuration, with default and range
+"""
+
+_PURGE_EXAMPLES: Final = """\
+examples:
+  HEADLAND_TOKEN=... headland purge https://www.example.com/a https://www.example.com/b
+  HEADLAND_TOKEN=... headland purge --prefix https://www.example.com/news/ --soft
+  HEADLAND_TOKEN=... headland purge --tag article-17 --admin 10.0.0.5:9090
+
+Soft makes stale: the object is still served while it is revalidated, or when the origin fails.
+"""
+
+_EXPLAIN_EXAMPLES: Final = """\
+examples:
+  headland explain https://www.example.com/a
+  headland explain https://www.example.com/a -H 'Accept-Encoding: gzip' -H 'Cookie: sid=1'
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the answer is the exit status."""
+    options = parser().parse_args(arguments)
+    if options.command is None:
+        parser().print_help()
+        return Exit.USAGE
+    from edge import commands  # noqa: PLC0415 - keeps --help fast
+
+    try:
+        return int(commands.run(options))
+    except KeyboardInterrupt:
+        return 130  # as shells report SIGINT
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone, and python would complain about it at exit
+        return Exit.OK
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="headland",
+        description=_INTRODUCTION,
+        epilog=f"{_EXAMPLES}\n{_statuses()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action=_Version, help="print the version and exit")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    _demo(commands)
+    _serve(commands)
+    _check(commands)
+    _purge(commands)
+    _explain(commands)
+    _settings(commands)
+    return top
+
+
+_Commands = argparse._SubParsersAction  # noqa: SLF001 - the only name that argparse has for it
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:  # noqa: A002 - argparse's word
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_rest: object) -> None:
+        try:
+            version = metadata.version("headland")
+        except metadata.PackageNotFoundError:
+            version = "(not installed)"
+        print(f"headland {version}")
+        parser.exit(Exit.OK)
+
+
+def _statuses() -> str:
+    rows = "\n".join(f"  {status.value}  {status.meaning}" for status in Exit)
+    return f"exit status:\n{rows}"
+
+
+def _command(
+    commands: _Commands[argparse.ArgumentParser], name: str, summary: str, description: str = "", epilog: str = ""
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=description or f"{summary[0].upper()}{summary[1:]}.",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def _demo(commands: _Commands[argparse.ArgumentParser]) -> None:
+    demo = _command(commands, "demo", "serve a small site through a node, with things to try")
+    demo.add_argument("--listen", metavar="ADDR", default="127.0.0.1:8080", help="for clients (default: %(default)s)")
+    _node_options(demo)
+
+
+def _serve(commands: _Commands[argparse.ArgumentParser]) -> None:
+    serve = _command(commands, "serve", "run a node before an origin, or by a configuration file")
+    source = serve.add_mutually_exclusive_group(required=True)
+    source.add_argument("--origin", metavar="URL", help="one server for every host, such as http://127.0.0.1:9000")
+    source.add_argument("--config", metavar="FILE", help="a TOML file; see headland settings")
+    serve.add_argument(
+        "--listen", metavar="ADDR", help="for clients, clear text (default with --origin: 127.0.0.1:8080)"
+    )
+    _node_options(serve)
+
+
+def _node_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--admin", metavar="ADDR", help='for purges, metrics, health; "off" for none')
+    command.add_argument("--workers", metavar="N", type=int, help="threads that serve (default: one per core)")
+    command.add_argument("--log", choices=["json", "combined", "off"], help="the access log, on standard output")
+    _set_option(command)
+
+
+def _set_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="keys",
+        help="any key of a configuration, such as cache.memory=1GiB; may be given several times",
+    )
+
+
+def _check(commands: _Commands[argparse.ArgumentParser]) -> None:
+    check = _command(commands, "check", "report every mistake in a configuration, and start nothing")
+    check.add_argument("--config", metavar="FILE", required=True, help="a TOML file")
+    _set_option(check)
+
+
+def _admin_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--admin", metavar="ADDR", default="127.0.0.1:9090", help="the node's admin address (default: %(default)s)"
+    )
+    command.add_argument(
+        "--token-file", metavar="FILE", help="a file with the token; otherwise the environment's HEADLAND_TOKEN"
+    )
+
+
+def _purge(commands: _Commands[argparse.ArgumentParser]) -> None:
+    purge = _command(commands, "purge", "make a node forget URLs, or all that shares a tag, prefix or host")
+    purge.epilog = _PURGE_EXAMPLES
+    what = purge.add_mutually_exclusive_group(required=True)
+    what.add_argument("urls", nargs="*", metavar="URL", default=[], help='URLs; "-" reads them from standard input')
+    what.add_argument("--tag", action="append", metavar="TAG", dest="tags", help="all with this surrogate key")
+    what.add_argument(
+        "--prefix", action="append", metavar="PREFIX", dest="prefixes", help="all that begins with this URL"
+    )
+    what.add_argument("--host", action="append", metavar="HOST", dest="hosts", help="all of this host")
+    what.add_argument("--all", action="store_true", help="everything")
+    purge.add_argument("--soft", action="store_true", help="make stale instead of gone")
+    _admin_options(purge)
+
+
+def _explain(commands: _Commands[argparse.ArgumentParser]) -> None:
+    explain = _command(commands, "explain", "tell what a node would do with a request, and why")
+    explain.epilog = _EXPLAIN_EXAMPLES
+    explain.add_argument("url", metavar="URL", help="an absolute URL")
+    explain.add_argument(
+        "-H", "--header", action="append", metavar="'Name: value'", dest="headers", default=[], help="of the request"
+    )
+    explain.add_argument("--json", action="store_true", help="print the node's document as it is")
+    _admin_options(explain)
+
+
+def _settings(commands: _Commands[argparse.ArgumentParser]) -> None:
+    settings = _command(commands, "settings", "print every key of a configuration with type, default and range")
+    settings.add_argument("table", nargs="?", metavar="TABLE", help="only this table, such as cache or site.rule")
+    settings.add_argument("--markdown", action="store_true", help="as docs/settings.md has it")

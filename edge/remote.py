@@ -1,0 +1,157 @@
+"""The commands that talk to a running node through its admin address: `purge` and `explain`.
+
+Purging is the business of the purge API, so its client comes through the entry point group `headland.client`, as its
+server part comes through `headland.admin`: this package knows neither by name.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any, Final, Protocol
+from urllib.parse import urlencode, urlsplit
+
+import orjson
+
+from edge.exits import Exit
+
+__all__ = ["CLIENTS", "Remote", "explain", "purge"]
+
+CLIENTS: Final = "headland.client"
+"""The entry point group whose `purge` is a module with `PurgeClient`, `ClientError` and `Unreachable`."""
+TOKEN_VARIABLE: Final = "HEADLAND_TOKEN"  # noqa: S105 - the name of the variable
+TIMEOUT_S: Final = 30.0
+ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
+
+
+class _PurgeResult(Protocol):
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def items(self) -> Sequence[str]: ...
+
+
+class _PurgeClient(Protocol):
+    def purge(self, kind: str, items: Sequence[str] = (), *, soft: bool = False) -> _PurgeResult: ...
+
+    def purge_many(self, kind: str, items: Iterable[str], *, soft: bool = False) -> Iterator[_PurgeResult]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A node's admin address and the token for it; None sends none."""
+
+    admin: str
+    token: str | None = field(repr=False)
+
+    @classmethod
+    def from_environment(cls, admin: str) -> Remote:
+        """With the token of `HEADLAND_TOKEN`, if there is one."""
+        return cls(admin, os.environ.get(TOKEN_VARIABLE) or None)
+
+    @property
+    def base(self) -> str:
+        """The admin address as a URL."""
+        return self.admin if "://" in self.admin else f"http://{self.admin}"
+
+
+def purge(remote: Remote, kind: str, items: Sequence[str], *, soft: bool) -> Exit:
+    """Purge and print one line per request that the node took; some may be in force when a later one fails."""
+    module = _client_module()
+    how = "made stale" if soft else "purged"
+    try:
+        client: _PurgeClient = module.PurgeClient(remote.base, remote.token, timeout_s=TIMEOUT_S)
+        if kind == "all":
+            result = client.purge("all", soft=soft)
+            print(f"{how} everything ({result.id})")
+            return Exit.OK
+        for result in client.purge_many(kind, items, soft=soft):
+            number = len(result.items)
+            print(f"{how} {number} {kind}{'' if number == 1 else 's'} ({result.id})")
+    except ValueError as error:
+        return _failed(Exit.USAGE, str(error))
+    except module.Unreachable as error:
+        return _failed(Exit.UNREACHABLE, str(error))
+    except module.ClientError as error:
+        return _failed(Exit.REFUSED, str(error))
+    return Exit.OK
+
+
+def explain(remote: Remote, url: str, headers: Sequence[tuple[str, str]], *, as_json: bool) -> Exit:
+    """Ask the node what it would do, and print it."""
+    query = urlencode([("url", url), *(("header", f"{name}:{value}") for name, value in headers)])
+    try:
+        status, body = _get(remote, f"/v1/explain?{query}")
+    except ValueError as error:
+        return _failed(Exit.USAGE, str(error))
+    except (OSError, http.client.HTTPException) as error:
+        return _failed(Exit.UNREACHABLE, f"no answer from {remote.base}: {error}")
+    document = _document(body)
+    if status >= 300 or document is None:
+        reason = (
+            (document or {}).get("detail") or (document or {}).get("title") or "is this the admin address of a node?"
+        )
+        return _failed(Exit.REFUSED, f"{remote.base} answered {status}: {reason}")
+    if as_json:
+        print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+    else:
+        print("\n".join(_lines(document)))
+    return Exit.OK
+
+
+def _client_module() -> Any:
+    (point,) = metadata.entry_points(group=CLIENTS, name="purge")
+    return point.load()
+
+
+def _get(remote: Remote, target: str) -> tuple[int, bytes]:
+    parts = urlsplit(remote.base)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f'expected an admin address such as 127.0.0.1:9090, got "{remote.admin}"')
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname, parts.port, timeout=TIMEOUT_S)
+    try:
+        fields = {"Accept": "application/json"} | ({"Authorization": f"Bearer {remote.token}"} if remote.token else {})
+        connection.request("GET", parts.path.rstrip("/") + target, headers=fields)
+        response = connection.getresponse()
+        return response.status, response.read(ANSWER_BYTES_MAX)
+    finally:
+        connection.close()
+
+
+def _document(body: bytes) -> dict[str, Any] | None:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _lines(document: dict[str, Any], indent: str = "") -> Iterator[str]:
+    """The document as aligned text; what is nested is indented below its name."""
+    width = max((len(name) for name in document), default=0)
+    for name, value in document.items():
+        label = f"{indent}{name.replace('_', ' '):<{width}}"
+        if isinstance(value, dict) and value:
+            yield f"{indent}{name.replace('_', ' ')}"
+            yield from _lines(value, f"{indent}  ")
+        elif isinstance(value, list):
+            yield f"{label}  {', '.join(_text(item) for item in value) or '-'}"
+        else:
+            yield f"{label}  {_text(value)}"
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def _failed(status: Exit, sentence: str) -> Exit:
+    print(f"headland: {sentence}", file=sys.stderr)
+    return status
