@@ -93,9 +93,9 @@ def _sizes(settings: Settings) -> Iterator[Problem]:
         yield Problem(
             ("cache", "object_max"), "is more than cache.memory, so that such an object could never be stored"
         )
-    if limits.field_bytes_max > limits.head_bytes_max:
+    if limits.field_bytes > limits.header_bytes:
         yield Problem(("limits", "field_size"), "one field cannot be larger than the whole head: limits.header_size")
-    if limits.request_line_bytes_max > limits.head_bytes_max:
+    if limits.request_line_bytes > limits.header_bytes:
         yield Problem(("limits", "request_line"), "a line cannot be larger than the whole head: limits.header_size")
     for name, origin in settings.origin.items():
         deadlines = origin.deadlines

@@ -174,82 +174,62 @@ class LimitSettings(BaseModel):
 
     model_config = _TABLE
 
-    head_bytes_max: int = Field(
-        32 * _KIB, alias="header_size", ge=1 * _KIB, le=63 * _KIB, description="A whole request head."
+    request_line_bytes: int = Field(
+        16 * _KIB, alias="request_line", ge=256, le=1 * _MIB, description="A request line, and so its URL."
     )
-    request_line_bytes_max: int = Field(
-        16 * _KIB, alias="request_line", ge=256, le=63 * _KIB, description="A request line, and so its URL."
+    header_bytes: int = Field(
+        64 * _KIB, alias="header_size", ge=1 * _KIB, le=1 * _MIB, description="A whole request head."
     )
-    field_bytes_max: int = Field(
-        16 * _KIB, alias="field_size", ge=256, le=63 * _KIB, description="One header field of a request."
+    header_count: int = Field(128, ge=8, le=10_000, description="Header fields of a request.")
+    field_bytes: int = Field(
+        16 * _KIB, alias="field_size", ge=256, le=1 * _MIB, description="One header field of a request."
     )
-    fields_max: int = Field(128, alias="header_count", ge=8, le=10_000, description="Header fields of a request.")
+    header_ms: int = Field(
+        15 * _SECOND_MS, alias="header_time", ge=10, le=_HOUR_MS, description="For a whole request head to arrive."
+    )
+    idle_ms: int = Field(
+        75 * _SECOND_MS, alias="idle_time", ge=10, le=24 * _HOUR_MS, description="A kept connection without a request."
+    )
     body_bytes_max: int = Field(
         1024 * _MIB, alias="body_size", ge=0, le=1024 * 1024 * _MIB, description="A request body."
     )
-    chunk_overhead_bytes_max: int = Field(
-        16 * _MIB,
-        alias="chunk_overhead",
-        ge=1 * _KIB,
-        le=1024 * _MIB,
-        description="Chunk sizes, extensions and line ends of a request body, beyond its data.",
-    )
-    trailer_bytes_max: int = Field(
-        8 * _KIB, alias="trailer_size", ge=0, le=63 * _KIB, description="All trailer fields of a request."
-    )
-    trailers_max: int = Field(32, alias="trailer_count", ge=0, le=1000, description="Trailer fields of a request.")
-    head_ms_max: int = Field(
-        15 * _SECOND_MS, alias="header_time", ge=10, le=_HOUR_MS, description="For a whole request head to arrive."
-    )
-    idle_ms_max: int = Field(
-        75 * _SECOND_MS, alias="idle_time", ge=10, le=24 * _HOUR_MS, description="A kept connection without a request."
-    )
-    handshake_ms_max: int = Field(
-        10 * _SECOND_MS, alias="handshake_time", ge=10, le=_HOUR_MS, description="For a TLS handshake."
-    )
-    body_idle_ms_max: int = Field(
+    body_idle_ms: int = Field(
         30 * _SECOND_MS, alias="body_idle_time", ge=10, le=_HOUR_MS, description="Without a byte of a request body."
     )
-    send_idle_ms_max: int = Field(
-        30 * _SECOND_MS, alias="send_idle_time", ge=10, le=_HOUR_MS, description="Without a byte that the client takes."
+    write_stall_ms: int = Field(
+        30 * _SECOND_MS,
+        alias="write_stall_time",
+        ge=10,
+        le=_HOUR_MS,
+        description="Without a byte that the client takes.",
     )
-    body_bytes_per_second_min: int = Field(
-        0,
-        alias="body_rate",
-        ge=0,
-        le=1024 * _MIB,
-        description="Bytes per second of a body, either way, below which a client is dropped; zero drops nobody.",
+    tls_handshake_ms: int = Field(
+        10 * _SECOND_MS, alias="tls_handshake_time", ge=10, le=_HOUR_MS, description="For a TLS handshake."
     )
-    connections_max: int = Field(
-        65_536, alias="connections", ge=1, le=10_000_000, description="Connections of all clients."
+    h2_streams_max: int = Field(
+        128, alias="h2_streams", ge=1, le=10_000, description="Streams of an HTTP/2 connection at a time."
     )
-    connections_per_address_max: int = Field(
-        4096, alias="connections_per_address", ge=1, le=1_000_000, description="Connections from one client address."
+    h2_window_bytes: int = Field(
+        1 * _MIB, alias="h2_window", ge=64 * _KIB, le=1024 * _MIB, description="The HTTP/2 window for request bodies."
     )
-    requests_per_connection_max: int = Field(
-        100_000, alias="requests_per_connection", ge=1, le=10**9, description="Requests before a connection is closed."
+    h2_header_list_bytes: int = Field(
+        64 * _KIB, alias="h2_header_list", ge=1 * _KIB, le=1 * _MIB, description="A decoded HTTP/2 request head."
     )
-    buffer_bytes_max: int = Field(
-        64 * _KIB,
-        alias="connection_buffer",
-        ge=4 * _KIB,
-        le=64 * _MIB,
-        description="What is buffered for one connection, each way.",
-    )
-    drain_bytes_max: int = Field(
-        64 * _KIB,
-        alias="unread_body",
-        ge=0,
-        le=64 * _MIB,
-        description="What is read of a request body that nobody wants, to keep the connection.",
-    )
-    streams_max: int = Field(128, alias="h2_streams", ge=1, le=10_000, description="Streams of an HTTP/2 connection.")
-    resets_max: int = Field(
+    h2_resets_max: int = Field(
         100,
         alias="h2_resets",
         ge=1,
         le=100_000,
         description="Streams that a client may reset early before its HTTP/2 connection is closed.",
+    )
+    connections_per_address_max: int = Field(
+        4096, alias="connections_per_address", ge=1, le=1_000_000, description="Connections from one client address."
+    )
+    connections_max: int = Field(
+        65_536, alias="connections", ge=1, le=10_000_000, description="Connections of all clients."
+    )
+    requests_per_connection_max: int = Field(
+        100_000, alias="requests_per_connection", ge=1, le=10**9, description="Requests before a connection is closed."
     )
 
 

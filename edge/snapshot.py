@@ -30,7 +30,7 @@ def to_snapshot(settings: Settings, materials: Materials) -> bytes:
                 {"source": each.source, "cert_pem": each.cert_pem, "key_pem": each.key_pem}
                 for each in materials.certificates
             ],
-            "limits": _limits(settings),
+            "limits": settings.limits.model_dump(),
             "cache": _cache(settings),
             "purge": settings.purge.model_dump(),
             "log": settings.log.model_dump(),
@@ -39,15 +39,6 @@ def to_snapshot(settings: Settings, materials: Materials) -> bytes:
             "sites": [_site(index, site, materials) for index, site in enumerate(settings.site)],
         }
     )
-
-
-def _limits(settings: Settings) -> dict[str, Any]:
-    # Doors see these two as bounds; people look for them where they belong.
-    elsewhere = {
-        "drain_ms_max": settings.node.drain_ms,
-        "followers_per_fill_max": settings.cache.followers_max,
-    }
-    return settings.limits.model_dump() | elsewhere
 
 
 def _cache(settings: Settings) -> dict[str, Any]:
