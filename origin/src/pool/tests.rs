@@ -1,0 +1,483 @@
+//! The pool by tables, and against a model under random schedules in virtual time.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Handle {
+    serial: u32,
+    shared: bool,
+}
+
+impl Share for Handle {
+    fn share(&self) -> Option<Self> {
+        self.shared.then_some(*self)
+    }
+}
+
+type TestPool = Pool<&'static str, Handle>;
+
+const LIMITS: Limits = Limits {
+    connections_max: 3,
+    idle_max: 2,
+    idle: Duration::from_secs(10),
+    lifetime: Duration::from_secs(30),
+    queue_max: 3,
+    sharing: false,
+};
+
+const SHARING: Limits = Limits { sharing: true, ..LIMITS };
+const ROOMY: Totals = Totals { connections_max: 100, idle_max: 100 };
+
+fn exclusive(serial: u32) -> Handle {
+    Handle { serial, shared: false }
+}
+
+fn shared(serial: u32) -> Handle {
+    Handle { serial, shared: true }
+}
+
+fn opens(take: Take<Handle>) -> ConnectionId {
+    match take {
+        Take::Granted(Grant::Open(id)) => id,
+        other => panic!("expected to open, got {other:?}"),
+    }
+}
+
+fn reuses(take: Take<Handle>) -> (ConnectionId, u32) {
+    match take {
+        Take::Granted(Grant::Reuse(id, handle)) => (id, handle.serial),
+        other => panic!("expected to reuse, got {other:?}"),
+    }
+}
+
+fn waits(take: Take<Handle>) -> Ticket {
+    match take {
+        Take::Wait(ticket) => ticket,
+        other => panic!("expected to wait, got {other:?}"),
+    }
+}
+
+/// Opens `count` exclusive connections of one identity.
+fn open(pool: &mut TestPool, identity: &'static str, count: u32, now: Instant) -> Vec<ConnectionId> {
+    let ids: Vec<_> = (0..count).map(|_| opens(pool.take(&identity, LIMITS, 0, now))).collect();
+    ids.iter().for_each(|&id| pool.connected(id, None, now));
+    ids
+}
+
+#[test]
+fn a_connection_put_back_is_reused_newest_first() {
+    let (mut pool, now) = (TestPool::new(ROOMY), Instant::now());
+    let ids = open(&mut pool, "a", 2, now);
+    pool.put_back(ids[0], exclusive(0), 0, now);
+    pool.put_back(ids[1], exclusive(1), 0, now);
+    assert_eq!(reuses(pool.take(&"a", LIMITS, 0, now)).1, 1);
+    assert_eq!(reuses(pool.take(&"a", LIMITS, 0, now)).1, 0);
+    opens(pool.take(&"a", LIMITS, 0, now));
+    pool.audit();
+}
+
+#[test]
+fn the_workers_own_idle_connection_goes_before_a_newer_one_of_another() {
+    let (mut pool, now) = (TestPool::new(ROOMY), Instant::now());
+    let ids = open(&mut pool, "a", 2, now);
+    pool.put_back(ids[0], exclusive(0), 7, now);
+    pool.put_back(ids[1], exclusive(1), 8, now);
+    assert_eq!(reuses(pool.take(&"a", LIMITS, 7, now)).1, 0);
+    assert_eq!(reuses(pool.take(&"a", LIMITS, 7, now)).1, 1);
+}
+
+#[test]
+fn nothing_is_lent_to_another_identity() {
+    let (mut pool, now) = (TestPool::new(ROOMY), Instant::now());
+    let ids = open(&mut pool, "a", 1, now);
+    pool.put_back(ids[0], exclusive(0), 0, now);
+    opens(pool.take(&"b", LIMITS, 0, now));
+}
+
+#[test]
+fn what_has_expired_is_closed_and_not_lent() {
+    let (mut pool, now) = (TestPool::new(ROOMY), Instant::now());
+    let ids = open(&mut pool, "a", 1, now);
+    pool.put_back(ids[0], exclusive(0), 0, now);
+    assert_eq!(pool.next_tick(), Some(now + 10 * SECOND));
+    opens(pool.take(&"a", LIMITS, 0, now + 10 * SECOND));
+    assert_eq!(pool.take_events(), vec![Event::Close(exclusive(0), Retirement::Idle)]);
+}
+
+#[test]
+fn a_connection_past_its_lifetime_is_closed_when_it_comes_back() {
+    let (mut pool, now) = (TestPool::new(ROOMY), Instant::now());
+    let ids = open(&mut pool, "a", 1, now);
+    pool.put_back(ids[0], exclusive(0), 0, now + 30 * SECOND);
+    assert_eq!(pool.take_events(), vec![Event::Close(exclusive(0), Retirement::Lifetime)]);
+    assert_eq!(pool.open(), 0);
+    pool.audit();
+}
+
+#[test]
+fn idle_connections_above_the_bound_are_closed_oldest_first() {
+    let (mut pool, now) = (TestPool::new(ROOMY), Instant::now());
+    let ids = open(&mut pool, "a", 3, now);
+    for (&id, serial) in ids.iter().zip(0..) {
+        pool.put_back(id, exclusive(serial), 0, now);
+    }
+    assert_eq!(pool.take_events(), vec![Event::Close(exclusive(0), Retirement::Surplus)]);
+    pool.audit();
+}
+
+#[test]
+fn at_the_bound_requests_wait_in_order_and_then_are_refused() {
+    let (mut pool, now) = (TestPool::new(ROOMY), Instant::now());
+    let ids = open(&mut pool, "a", 3, now);
+    let tickets: Vec<_> = (0..3).map(|_| waits(pool.take(&"a", LIMITS, 0, now))).collect();
+    assert_eq!(pool.take(&"a", LIMITS, 0, now), Take::QueueFull);
+    assert!(pool.give_up(tickets[1]));
+    assert!(!pool.give_up(tickets[1]));
+    pool.put_back(ids[0], exclusive(0), 0, now);
+    pool.closed(ids[1], now);
+    let events = pool.take_events();
+    let [Event::Granted(first, Grant::Reuse(..)), Event::Granted(second, Grant::Open(_))] = events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!((first, second), (tickets[0], tickets[2]));
+    pool.audit();
+}
+
+#[test]
+fn an_idle_connection_makes_room_under_the_total_bound() {
+    let (mut pool, now) = (TestPool::new(Totals { connections_max: 1, idle_max: 1 }), Instant::now());
+    let ids = open(&mut pool, "a", 1, now);
+    pool.put_back(ids[0], exclusive(0), 0, now);
+    opens(pool.take(&"b", LIMITS, 0, now));
+    assert_eq!(pool.take_events(), vec![Event::Close(exclusive(0), Retirement::MadeRoom)]);
+    pool.audit();
+}
+
+#[test]
+fn a_place_that_becomes_free_goes_round_the_identities_that_wait() {
+    let (mut pool, now) = (TestPool::new(Totals { connections_max: 2, idle_max: 2 }), Instant::now());
+    let ids = open(&mut pool, "a", 2, now);
+    let b = [waits(pool.take(&"b", LIMITS, 0, now)), waits(pool.take(&"b", LIMITS, 0, now))];
+    let c = waits(pool.take(&"c", LIMITS, 0, now));
+    pool.closed(ids[0], now);
+    pool.put_back(ids[1], exclusive(1), 0, now);
+    let granted: Vec<_> = pool
+        .take_events()
+        .into_iter()
+        .filter_map(|event| if let Event::Granted(ticket, _) = event { Some(ticket) } else { None })
+        .collect();
+    assert_eq!(granted, vec![b[0], c]);
+    pool.audit();
+}
+
+#[test]
+fn an_identity_that_holds_much_gives_way_to_one_that_waits_with_none() {
+    let (mut pool, now) = (TestPool::new(Totals { connections_max: 2, idle_max: 2 }), Instant::now());
+    let ids = open(&mut pool, "a", 2, now);
+    let own = waits(pool.take(&"a", LIMITS, 0, now));
+    let poor = waits(pool.take(&"b", LIMITS, 0, now));
+    pool.put_back(ids[0], exclusive(0), 0, now);
+    let events = pool.take_events();
+    assert!(matches!(events[0], Event::Close(_, Retirement::MadeRoom)), "{events:?}");
+    assert!(matches!(events[1], Event::Granted(ticket, Grant::Open(_)) if ticket == poor), "{events:?}");
+    // Now both hold one: moving places further would only cost handshakes.
+    waits(pool.take(&"b", LIMITS, 0, now));
+    pool.put_back(ids[1], exclusive(1), 0, now);
+    let events = pool.take_events();
+    assert!(matches!(events[0], Event::Granted(ticket, Grant::Reuse(..)) if ticket == own), "{events:?}");
+    pool.audit();
+}
+
+#[test]
+fn while_a_connection_that_may_be_shared_is_opened_others_wait_for_it() {
+    let (mut pool, now) = (TestPool::new(ROOMY), Instant::now());
+    let id = opens(pool.take(&"a", SHARING, 0, now));
+    let tickets = [waits(pool.take(&"a", SHARING, 0, now)), waits(pool.take(&"a", SHARING, 0, now))];
+    pool.connected(id, Some((shared(1), 2)), now);
+    let events = pool.take_events();
+    // It carries two exchanges; the third has another opened.
+    let [Event::Granted(first, Grant::Reuse(reused, _)), Event::Granted(second, Grant::Open(_))] = events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!((first, second, reused), (tickets[0], tickets[1], id));
+    pool.audit();
+}
+
+#[test]
+fn if_it_proves_exclusive_or_fails_the_others_open_their_own_at_once() {
+    for fails in [false, true] {
+        let (mut pool, now) = (TestPool::new(ROOMY), Instant::now());
+        let id = opens(pool.take(&"a", SHARING, 0, now));
+        waits(pool.take(&"a", SHARING, 0, now));
+        waits(pool.take(&"a", SHARING, 0, now));
+        if fails { pool.failed(id, now) } else { pool.connected(id, None, now) }
+        let events = pool.take_events();
+        assert!(matches!(events[..], [Event::Granted(_, Grant::Open(_)), Event::Granted(_, Grant::Open(_))]));
+        pool.audit();
+    }
+}
+
+#[test]
+fn a_shared_connection_that_goes_away_is_lent_no_more_and_ends_with_its_last_stream() {
+    let (mut pool, now) = (TestPool::new(ROOMY), Instant::now());
+    let id = opens(pool.take(&"a", SHARING, 0, now));
+    pool.connected(id, Some((shared(1), 100)), now);
+    assert_eq!(reuses(pool.take(&"a", SHARING, 0, now)), (id, 1));
+    pool.closed(id, now);
+    assert_eq!(pool.take_events(), vec![Event::Close(shared(1), Retirement::Broken)]);
+    opens(pool.take(&"a", SHARING, 0, now));
+    assert_eq!(pool.open(), 2);
+    pool.stream_ended(id, now);
+    assert_eq!(pool.open(), 1);
+    pool.audit();
+}
+
+#[test]
+fn a_shared_connection_without_streams_is_idle_and_expires() {
+    let (mut pool, now) = (TestPool::new(ROOMY), Instant::now());
+    let id = opens(pool.take(&"a", SHARING, 0, now));
+    pool.connected(id, Some((shared(1), 100)), now);
+    pool.stream_ended(id, now);
+    assert_eq!(pool.idle(), 1);
+    assert_eq!(reuses(pool.take(&"a", SHARING, 0, now + SECOND)), (id, 1));
+    pool.stream_ended(id, now + SECOND);
+    pool.tick(now + 11 * SECOND);
+    assert_eq!(pool.take_events(), vec![Event::Close(shared(1), Retirement::Idle)]);
+    pool.audit();
+}
+
+#[test]
+fn draining_closes_what_is_idle_and_nothing_else() {
+    let (mut pool, now) = (TestPool::new(ROOMY), Instant::now());
+    let ids = open(&mut pool, "a", 2, now);
+    pool.put_back(ids[0], exclusive(0), 0, now);
+    pool.drain();
+    assert_eq!(pool.take_events(), vec![Event::Close(exclusive(0), Retirement::Drained)]);
+    assert_eq!(pool.open(), 1);
+}
+
+impl<I: Clone + Eq + Hash, C: Share> Pool<I, C> {
+    /// Recounts everything and holds it against the invariants.
+    fn audit(&self) {
+        let mut nodes = 0;
+        for (key, node) in self.nodes.iter() {
+            nodes += 1;
+            assert_eq!(self.index.get(&node.identity), Some(&key));
+            self.audit_node(key, node);
+        }
+        assert_eq!(self.index.len(), nodes);
+        assert!(self.connections.len() <= self.totals.connections_max as usize);
+        assert!(self.idle.len() <= self.totals.idle_max as usize);
+        let resting = self.connections.iter().filter(|(_, connection)| connection.exchanges == 0).count();
+        assert_eq!(resting, self.idle.len(), "the idle set is the connections without an exchange");
+        assert_eq!(self.waiting, self.nodes.iter().map(|(_, node)| node.waiters.len()).sum::<usize>());
+    }
+
+    fn audit_node(&self, key: Key, node: &Node<I>) {
+        let mine: Vec<_> = self.connections.iter().filter(|(_, connection)| connection.node == key).collect();
+        let connecting = mine.iter().filter(|(_, connection)| connection.phase == Phase::Connecting).count();
+        assert_eq!((node.open as usize, node.connecting as usize), (mine.len(), connecting));
+        assert!(node.open <= node.limits.connections_max, "connections per identity");
+        assert!(node.idle.len() <= node.limits.idle_max as usize, "idle per identity");
+        assert!(node.waiters.len() <= node.limits.queue_max as usize, "queue length");
+        for &idle in &node.idle {
+            let connection = &self.connections[idle];
+            assert!(connection.exchanges == 0 && connection.handle.is_some());
+            assert!(self.idle.contains(&(connection.idle_until.unwrap(), idle)));
+        }
+        assert_eq!(node.blocked, self.blocked.iter().filter(|&&other| other == key).count() == 1);
+        assert!(node.open > 0 || !node.waiters.is_empty(), "an unused identity is forgotten");
+        if !node.waiters.is_empty() {
+            self.audit_waiting(node);
+        }
+    }
+
+    fn audit_waiting(&self, node: &Node<I>) {
+        let full = |key: &Key| self.connections[*key].exchanges >= self.connections[*key].exchanges_max;
+        assert!(node.idle.is_empty() && node.shared.iter().all(full), "nobody waits while one could be lent");
+        let expects_shared = node.limits.sharing && node.connecting > 0;
+        if node.open < node.limits.connections_max && !expects_shared {
+            assert!(node.blocked, "who lacks only a place is enrolled for one");
+            assert!(self.connections.len() >= self.totals.connections_max as usize && self.idle.is_empty());
+        }
+    }
+}
+
+/// One input, its operands as picks among what is there.
+#[derive(Debug, Clone)]
+enum Step {
+    Take { identity: usize, worker: u16, sharing: bool, idle_max: u32 },
+    Connect { pick: usize, shared: Option<u32> },
+    Fail { pick: usize },
+    Finish { pick: usize, worker: u16 },
+    Break { pick: usize },
+    GiveUp { pick: usize },
+    Advance { millis: u64 },
+    Drain,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let pick = || 0usize..64;
+    prop_oneof![
+        8 => (0usize..4, 0u16..3, any::<bool>(), prop_oneof![9 => Just(2u32), 1 => 0u32..2])
+            .prop_map(|(identity, worker, sharing, idle_max)| Step::Take { identity, worker, sharing, idle_max }),
+        5 => (pick(), proptest::option::of(0u32..4)).prop_map(|(pick, shared)| Step::Connect { pick, shared }),
+        1 => pick().prop_map(|pick| Step::Fail { pick }),
+        6 => (pick(), 0u16..3).prop_map(|(pick, worker)| Step::Finish { pick, worker }),
+        2 => pick().prop_map(|pick| Step::Break { pick }),
+        2 => pick().prop_map(|pick| Step::GiveUp { pick }),
+        3 => (0u64..15_000).prop_map(|millis| Step::Advance { millis }),
+        1 => Just(Step::Drain),
+    ]
+}
+
+const IDENTITIES: [&str; 4] = ["a", "b", "c", "d"];
+
+/// What the pool's users hold, kept apart from the pool's own books.
+struct World {
+    pool: TestPool,
+    now: Instant,
+    serial: u32,
+    connecting: Vec<ConnectionId>,
+    busy: Vec<(ConnectionId, Handle)>,
+    /// Waiting tickets, in order, and who waits.
+    waiting: BTreeMap<Ticket, usize>,
+}
+
+impl World {
+    fn new(totals: Totals) -> Self {
+        World {
+            pool: TestPool::new(totals),
+            now: Instant::now(),
+            serial: 0,
+            connecting: Vec::new(),
+            busy: Vec::new(),
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    fn apply(&mut self, step: &Step) {
+        match *step {
+            Step::Take { identity, worker, sharing, idle_max } => {
+                self.take(identity, worker, Limits { sharing, idle_max, ..LIMITS });
+            }
+            Step::Connect { pick, shared } => self.connect(pick, shared),
+            Step::Fail { pick } if !self.connecting.is_empty() => {
+                let id = self.connecting.swap_remove(pick % self.connecting.len());
+                self.pool.failed(id, self.now);
+            }
+            Step::Finish { pick, worker } if !self.busy.is_empty() => {
+                let (id, handle) = self.busy.swap_remove(pick % self.busy.len());
+                if handle.shared {
+                    self.pool.stream_ended(id, self.now);
+                } else {
+                    self.pool.put_back(id, handle, worker, self.now);
+                }
+            }
+            Step::Break { pick } if !self.busy.is_empty() => {
+                let (id, _) = self.busy.swap_remove(pick % self.busy.len());
+                self.pool.closed(id, self.now);
+            }
+            Step::GiveUp { pick } if !self.waiting.is_empty() => {
+                let ticket = *self.waiting.keys().nth(pick % self.waiting.len()).unwrap();
+                assert!(self.pool.give_up(ticket));
+                self.waiting.remove(&ticket);
+            }
+            Step::Advance { millis } => {
+                self.now += Duration::from_millis(millis);
+                self.pool.tick(self.now);
+            }
+            Step::Drain => self.pool.drain(),
+            _ => {}
+        }
+        self.drain_events();
+        self.pool.audit();
+        assert_eq!(self.pool.waiting(), self.waiting.len());
+    }
+
+    fn take(&mut self, identity: usize, worker: u16, limits: Limits) {
+        match self.pool.take(&IDENTITIES[identity], limits, worker, self.now) {
+            Take::Granted(grant) => self.hold(grant),
+            Take::Wait(ticket) => assert!(self.waiting.insert(ticket, identity).is_none()),
+            Take::QueueFull => {
+                let queued = self.waiting.values().filter(|&&other| other == identity).count();
+                assert_eq!(queued, LIMITS.queue_max as usize);
+            }
+        }
+    }
+
+    fn connect(&mut self, pick: usize, streams: Option<u32>) {
+        if self.connecting.is_empty() {
+            return;
+        }
+        let id = self.connecting.swap_remove(pick % self.connecting.len());
+        self.serial += 1;
+        let handle = Handle { serial: self.serial, shared: streams.is_some() };
+        self.pool.connected(id, streams.map(|streams| (handle, streams)), self.now);
+        self.busy.push((id, handle));
+    }
+
+    fn hold(&mut self, grant: Grant<Handle>) {
+        match grant {
+            Grant::Open(id) => self.connecting.push(id),
+            Grant::Reuse(id, handle) => {
+                let taken = self.busy.iter().any(|&(other, _)| other == id);
+                assert!(handle.shared || !taken, "an exclusive connection has one borrower");
+                self.busy.push((id, handle));
+            }
+        }
+    }
+
+    fn drain_events(&mut self) {
+        for event in self.pool.take_events() {
+            match event {
+                Event::Granted(ticket, grant) => {
+                    let identity = self.waiting.remove(&ticket).expect("a grant is for one who waits");
+                    let earlier = self.waiting.iter().any(|(&other, &who)| who == identity && other < ticket);
+                    assert!(!earlier, "waiters of one identity are served in order");
+                    self.hold(grant);
+                }
+                Event::Close(handle, _) => {
+                    let lent = self.busy.iter().any(|&(_, other)| other == handle);
+                    assert!(handle.shared || !lent, "what is lent out alone is not closed");
+                }
+            }
+        }
+    }
+
+    /// Everybody finishes; then nothing may be left.
+    fn wind_down(&mut self) {
+        let mut rounds = 0;
+        while !self.connecting.is_empty() || !self.busy.is_empty() || !self.waiting.is_empty() {
+            self.apply(&Step::Connect { pick: 0, shared: None });
+            self.apply(&Step::Finish { pick: 0, worker: 0 });
+            rounds += 1;
+            assert!(rounds < 10_000, "every waiter ends");
+        }
+        self.apply(&Step::Advance { millis: 60_000 });
+        assert_eq!((self.pool.open(), self.pool.idle(), self.pool.waiting()), (0, 0, 0));
+        assert_eq!((self.pool.nodes.len(), self.pool.index.len(), self.pool.blocked.len()), (0, 0, 0));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_schedule_breaks_a_bound_or_leaks_or_strands_a_waiter(
+        totals in (1u32..8, 0u32..6),
+        steps in proptest::collection::vec(step(), 1..300),
+    ) {
+        let mut world = World::new(Totals { connections_max: totals.0, idle_max: totals.1 });
+        steps.iter().for_each(|step| world.apply(step));
+        world.wind_down();
+    }
+}
