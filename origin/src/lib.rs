@@ -3,15 +3,30 @@
 //! The wire (this half): one connection, one exchange. A caller opens a [`exchange::Connection`] for a
 //! [`connect::Endpoint`], lends it a [`message::Request`] and reads a [`message::Response`]; the connection comes
 //! home when both bodies are through.
+//!
+//! The fleet (the other half): which server, which connection, and whether again. [`client::Client::fetch`] awaits;
+//! [`pool`], [`balance`], [`eject`] and [`retry`] decide, with time as an argument.
 
+mod arena;
+pub mod balance;
+pub mod client;
 pub mod connect;
+pub mod counters;
+pub mod eject;
 pub mod error;
 pub mod exchange;
 pub mod framing;
+pub mod group;
 pub mod h1;
 pub mod h2;
+mod lease;
 pub mod message;
+pub mod pool;
+#[cfg(feature = "python")]
+pub mod python;
 pub mod resolve;
+pub mod retry;
+pub mod settings;
 mod timer;
 pub mod tls;
 mod transport;

@@ -129,6 +129,13 @@ enum Phase {
     Retired,
 }
 
+/// What a taker takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Any,
+    Fresh,
+}
+
 struct Node<I> {
     identity: I,
     limits: Limits,
@@ -180,10 +187,20 @@ impl<I: Clone + Eq + Hash, C: Share> Pool<I, C> {
 
     /// A request of `worker` wants an exchange with `identity`.
     pub fn take(&mut self, identity: &I, limits: Limits, worker: u16, now: Instant) -> Take<C> {
+        self.take_from(Source::Any, identity, limits, worker, now)
+    }
+
+    /// As `take`, but on a new connection if it can be: a kept one has just proved to be dead. Shared ones tell when
+    /// they die, and may do.
+    pub fn take_fresh(&mut self, identity: &I, limits: Limits, worker: u16, now: Instant) -> Take<C> {
+        self.take_from(Source::Fresh, identity, limits, worker, now)
+    }
+
+    fn take_from(&mut self, source: Source, identity: &I, limits: Limits, worker: u16, now: Instant) -> Take<C> {
         self.tick(now);
         let key = self.node(identity, limits, now);
         // Who comes now does not overtake who waits.
-        let granted = if self.nodes[key].waiters.is_empty() { self.obtain(key, worker, now) } else { None };
+        let granted = if self.nodes[key].waiters.is_empty() { self.obtain(key, source, worker, now) } else { None };
         if let Some(grant) = granted {
             return Take::Granted(grant);
         }
@@ -209,18 +226,15 @@ impl<I: Clone + Eq + Hash, C: Share> Pool<I, C> {
         let node = &mut self.nodes[connection.node];
         node.connecting -= 1;
         connection.retire_at = now + node.limits.lifetime;
-        match shared {
-            Some((handle, exchanges_max)) => {
-                connection.phase = Phase::Shared;
-                connection.handle = Some(handle);
-                // A peer that admits no exchange at this moment holds the first one back itself.
-                connection.exchanges_max = exchanges_max.max(1);
-                node.shared.push(id.0);
-            }
-            None => {
-                connection.phase = Phase::Exclusive;
-                node.limits.sharing = false;
-            }
+        if let Some((handle, exchanges_max)) = shared {
+            connection.phase = Phase::Shared;
+            connection.handle = Some(handle);
+            // A peer that admits no exchange at this moment holds the first one back itself.
+            connection.exchanges_max = exchanges_max.max(1);
+            node.shared.push(id.0);
+        } else {
+            connection.phase = Phase::Exclusive;
+            node.limits.sharing = false;
         }
         let node = connection.node;
         self.settle(node, now);

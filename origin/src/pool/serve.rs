@@ -3,21 +3,45 @@
 use std::hash::Hash;
 use std::time::Instant;
 
-use super::{Connection, ConnectionId, Event, Grant, Phase, Pool, Retirement, Share, Ticket};
+use super::{Connection, ConnectionId, Event, Grant, Phase, Pool, Retirement, Share, Source, Ticket};
 use crate::arena::Key;
 
 impl<I: Clone + Eq + Hash, C: Share> Pool<I, C> {
     /// What the node can have at this moment.
-    pub(super) fn obtain(&mut self, node: Key, worker: u16, now: Instant) -> Option<Grant<C>> {
-        if let Some(key) = self.lendable(node, worker, now) {
+    pub(super) fn obtain(&mut self, node: Key, source: Source, worker: u16, now: Instant) -> Option<Grant<C>> {
+        self.retire_aged(node, now);
+        if let Some(key) = self.shared_with_room(node) {
             return Some(self.lend(key));
         }
-        if !self.may_open(node) || !self.make_room() {
+        if source == Source::Fresh {
+            let entry = &self.nodes[node];
+            if entry.open >= entry.limits.connections_max
+                && let Some(&oldest) = entry.idle.first()
+                && entry.open > 1
+            {
+                self.close(oldest, Retirement::MadeRoom);
+            }
+            if let Some(grant) = self.open_one(node, worker, now) {
+                return Some(grant);
+            }
+        }
+        if let Some(key) = self.newest_idle(node, worker) {
+            return Some(self.lend(key));
+        }
+        self.open_one(node, worker, now)
+    }
+
+    fn open_one(&mut self, node: Key, worker: u16, now: Instant) -> Option<Grant<C>> {
+        if !self.may_open(node) {
             return None;
         }
-        let entry = &mut self.nodes[node];
-        entry.open += 1;
-        entry.connecting += 1;
+        // Counted before room is made: should its own last idle connection have to go, the node stays.
+        self.nodes[node].open += 1;
+        if !self.make_room() {
+            self.nodes[node].open -= 1;
+            return None;
+        }
+        self.nodes[node].connecting += 1;
         let key = self.connections.insert(Connection {
             node,
             handle: None,
@@ -31,20 +55,20 @@ impl<I: Clone + Eq + Hash, C: Share> Pool<I, C> {
         Some(Grant::Open(ConnectionId(key)))
     }
 
-    /// A connection with room: the oldest shared one, so that spare ones fall idle and go; else the newest idle one
-    /// of the worker's own, else the newest of anyone's, so that the rest can shrink.
-    fn lendable(&mut self, node: Key, worker: u16, now: Instant) -> Option<Key> {
-        self.retire_aged(node, now);
-        let entry = &self.nodes[node];
+    /// The oldest shared connection that can carry more, so that spare ones fall idle and go.
+    fn shared_with_room(&self, node: Key) -> Option<Key> {
         let with_room = |key: &&Key| {
             let connection = &self.connections[**key];
             connection.exchanges < connection.exchanges_max
         };
-        if let Some(&key) = entry.shared.iter().find(with_room) {
-            return Some(key);
-        }
-        let own = entry.idle.iter().rev().find(|key| self.connections[**key].worker == worker);
-        own.or(entry.idle.last()).copied()
+        self.nodes[node].shared.iter().find(with_room).copied()
+    }
+
+    /// The newest idle connection of the worker's own, else the newest of anyone's, so that the rest can shrink.
+    fn newest_idle(&self, node: Key, worker: u16) -> Option<Key> {
+        let idle = &self.nodes[node].idle;
+        let own = idle.iter().rev().find(|key| self.connections[**key].worker == worker);
+        own.or(idle.last()).copied()
     }
 
     fn lend(&mut self, key: Key) -> Grant<C> {
@@ -127,7 +151,7 @@ impl<I: Clone + Eq + Hash, C: Share> Pool<I, C> {
 
     fn serve(&mut self, node: Key, now: Instant) {
         while let Some(&waiter) = self.nodes[node].waiters.front() {
-            let Some(grant) = self.obtain(node, waiter.worker, now) else { break };
+            let Some(grant) = self.obtain(node, Source::Any, waiter.worker, now) else { break };
             self.nodes[node].waiters.pop_front();
             self.waiting -= 1;
             self.events.push(Event::Granted(Ticket { serial: waiter.serial, node }, grant));
@@ -163,7 +187,7 @@ impl<I: Clone + Eq + Hash, C: Share> Pool<I, C> {
         if let Some(waiter) = waiter
             && self.may_open(node)
         {
-            let Some(grant) = self.obtain(node, waiter.worker, now) else { return false };
+            let Some(grant) = self.obtain(node, Source::Any, waiter.worker, now) else { return false };
             granted = Some((waiter, grant));
         }
         self.blocked.remove(place);
@@ -191,9 +215,8 @@ impl<I: Clone + Eq + Hash, C: Share> Pool<I, C> {
     }
 
     fn retire_aged(&mut self, node: Key, now: Instant) {
-        let aged = |pool: &Self| {
-            pool.nodes[node].shared.iter().copied().find(|&key| pool.connections[key].retire_at <= now)
-        };
+        let aged =
+            |pool: &Self| pool.nodes[node].shared.iter().copied().find(|&key| pool.connections[key].retire_at <= now);
         while let Some(key) = aged(self) {
             self.retire(key, Retirement::Lifetime);
         }

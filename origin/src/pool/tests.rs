@@ -68,7 +68,9 @@ fn waits(take: Take<Handle>) -> Ticket {
 /// Opens `count` exclusive connections of one identity.
 fn open(pool: &mut TestPool, identity: &'static str, count: u32, now: Instant) -> Vec<ConnectionId> {
     let ids: Vec<_> = (0..count).map(|_| opens(pool.take(&identity, LIMITS, 0, now))).collect();
-    ids.iter().for_each(|&id| pool.connected(id, None, now));
+    for &id in &ids {
+        pool.connected(id, None, now);
+    }
     ids
 }
 
@@ -92,6 +94,16 @@ fn the_workers_own_idle_connection_goes_before_a_newer_one_of_another() {
     pool.put_back(ids[1], exclusive(1), 8, now);
     assert_eq!(reuses(pool.take(&"a", LIMITS, 7, now)).1, 0);
     assert_eq!(reuses(pool.take(&"a", LIMITS, 7, now)).1, 1);
+}
+
+#[test]
+fn a_fresh_connection_is_a_new_one_though_others_are_idle() {
+    let (mut pool, now) = (TestPool::new(ROOMY), Instant::now());
+    let ids = open(&mut pool, "a", 3, now);
+    pool.put_back(ids[0], exclusive(0), 0, now);
+    opens(pool.take_fresh(&"a", LIMITS, 0, now));
+    assert_eq!(pool.take_events(), vec![Event::Close(exclusive(0), Retirement::MadeRoom)]);
+    pool.audit();
 }
 
 #[test]
@@ -218,7 +230,11 @@ fn if_it_proves_exclusive_or_fails_the_others_open_their_own_at_once() {
         let id = opens(pool.take(&"a", SHARING, 0, now));
         waits(pool.take(&"a", SHARING, 0, now));
         waits(pool.take(&"a", SHARING, 0, now));
-        if fails { pool.failed(id, now) } else { pool.connected(id, None, now) }
+        if fails {
+            pool.failed(id, now);
+        } else {
+            pool.connected(id, None, now);
+        }
         let events = pool.take_events();
         assert!(matches!(events[..], [Event::Granted(_, Grant::Open(_)), Event::Granted(_, Grant::Open(_))]));
         pool.audit();
@@ -314,7 +330,7 @@ impl<I: Clone + Eq + Hash, C: Share> Pool<I, C> {
 /// One input, its operands as picks among what is there.
 #[derive(Debug, Clone)]
 enum Step {
-    Take { identity: usize, worker: u16, sharing: bool, idle_max: u32 },
+    Take { identity: usize, worker: u16, sharing: bool, idle_max: u32, fresh: bool },
     Connect { pick: usize, shared: Option<u32> },
     Fail { pick: usize },
     Finish { pick: usize, worker: u16 },
@@ -327,8 +343,9 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let pick = || 0usize..64;
     prop_oneof![
-        8 => (0usize..4, 0u16..3, any::<bool>(), prop_oneof![9 => Just(2u32), 1 => 0u32..2])
-            .prop_map(|(identity, worker, sharing, idle_max)| Step::Take { identity, worker, sharing, idle_max }),
+        8 => (0usize..4, 0u16..3, any::<bool>(), prop_oneof![9 => Just(2u32), 1 => 0u32..2], any::<bool>()).prop_map(
+            |(identity, worker, sharing, idle_max, fresh)| Step::Take { identity, worker, sharing, idle_max, fresh }
+        ),
         5 => (pick(), proptest::option::of(0u32..4)).prop_map(|(pick, shared)| Step::Connect { pick, shared }),
         1 => pick().prop_map(|pick| Step::Fail { pick }),
         6 => (pick(), 0u16..3).prop_map(|(pick, worker)| Step::Finish { pick, worker }),
@@ -366,8 +383,8 @@ impl World {
 
     fn apply(&mut self, step: &Step) {
         match *step {
-            Step::Take { identity, worker, sharing, idle_max } => {
-                self.take(identity, worker, Limits { sharing, idle_max, ..LIMITS });
+            Step::Take { identity, worker, sharing, idle_max, fresh } => {
+                self.take(identity, worker, Limits { idle_max, sharing, ..LIMITS }, fresh);
             }
             Step::Connect { pick, shared } => self.connect(pick, shared),
             Step::Fail { pick } if !self.connecting.is_empty() => {
@@ -403,9 +420,15 @@ impl World {
         assert_eq!(self.pool.waiting(), self.waiting.len());
     }
 
-    fn take(&mut self, identity: usize, worker: u16, limits: Limits) {
-        match self.pool.take(&IDENTITIES[identity], limits, worker, self.now) {
-            Take::Granted(grant) => self.hold(grant),
+    fn take(&mut self, identity: usize, worker: u16, limits: Limits, fresh: bool) {
+        let name = IDENTITIES[identity];
+        let take = if fresh {
+            self.pool.take_fresh(&name, limits, worker, self.now)
+        } else {
+            self.pool.take(&name, limits, worker, self.now)
+        };
+        match take {
+            Take::Granted(grant) => self.hold(&grant),
             Take::Wait(ticket) => assert!(self.waiting.insert(ticket, identity).is_none()),
             Take::QueueFull => {
                 let queued = self.waiting.values().filter(|&&other| other == identity).count();
@@ -425,8 +448,8 @@ impl World {
         self.busy.push((id, handle));
     }
 
-    fn hold(&mut self, grant: Grant<Handle>) {
-        match grant {
+    fn hold(&mut self, grant: &Grant<Handle>) {
+        match *grant {
             Grant::Open(id) => self.connecting.push(id),
             Grant::Reuse(id, handle) => {
                 let taken = self.busy.iter().any(|&(other, _)| other == id);
@@ -443,7 +466,7 @@ impl World {
                     let identity = self.waiting.remove(&ticket).expect("a grant is for one who waits");
                     let earlier = self.waiting.iter().any(|(&other, &who)| who == identity && other < ticket);
                     assert!(!earlier, "waiters of one identity are served in order");
-                    self.hold(grant);
+                    self.hold(&grant);
                 }
                 Event::Close(handle, _) => {
                     let lent = self.busy.iter().any(|&(_, other)| other == handle);
@@ -469,7 +492,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_schedule_breaks_a_bound_or_leaks_or_strands_a_waiter(
@@ -477,7 +500,9 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..300),
     ) {
         let mut world = World::new(Totals { connections_max: totals.0, idle_max: totals.1 });
-        steps.iter().for_each(|step| world.apply(step));
+        for step in &steps {
+            world.apply(step);
+        }
         world.wind_down();
     }
 }

@@ -1,0 +1,218 @@
+//! Fetching: choose a server, get a connection, make the exchange, and again where that is safe.
+//!
+//! One client serves all worker threads. It decides nothing itself: [`crate::group`] says whom to ask,
+//! [`crate::lease`] on which connection, [`crate::retry`] whether again. A request's deadlines are counted from the
+//! moment it comes in, over all its attempts.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::counters::{Count, Counters, Snapshot};
+use crate::error::FetchError;
+use crate::exchange::{Deadlines, Home};
+use crate::group::{Group, Tried};
+pub use crate::lease::Connections;
+use crate::lease::SharedPool;
+use crate::message::{Interim, Request, Response};
+use crate::pool::Totals;
+use crate::resolve::{FRESH, Resolver};
+use crate::retry::{Verdict, blames_server, judge};
+use crate::settings::PoolLimits;
+
+mod reach;
+#[cfg(test)]
+mod tests;
+
+use reach::Way;
+
+thread_local! {
+    static WORKER: Cell<u16> = const { Cell::new(u16::MAX) };
+}
+
+/// Tells the pool which worker this thread is: its own idle connections are used first.
+pub fn enter_worker(index: u16) {
+    WORKER.set(index);
+}
+
+/// Everything that speaks to origins.
+pub struct Client {
+    pool: Arc<SharedPool>,
+    resolver: Arc<Resolver>,
+    counters: Arc<Counters>,
+}
+
+/// An attempt that failed.
+struct Failed {
+    error: FetchError,
+    /// On a connection that had served before.
+    reused: bool,
+}
+
+impl Failed {
+    fn early(error: FetchError) -> Self {
+        Failed { error, reused: false }
+    }
+}
+
+/// Where a request stands between its attempts.
+struct Course {
+    ends: Instant,
+    interim: Option<Arc<Mutex<Interim>>>,
+    tried: Tried,
+    /// Attempts still allowed.
+    left: u32,
+    /// A dead kept connection has been made good once already.
+    refreshed: bool,
+    /// The next attempt takes a new connection.
+    fresh: bool,
+}
+
+impl Client {
+    pub fn new(limits: PoolLimits) -> Arc<Self> {
+        let counters = Arc::<Counters>::default();
+        let totals = Totals { connections_max: limits.connections_max_total, idle_max: limits.idle_max_total };
+        let pool = SharedPool::new(totals, counters.clone());
+        Arc::new(Client { pool, resolver: Resolver::new(FRESH), counters })
+    }
+
+    /// The answer of one of the group's servers. `interim` is called with each 1xx answer but 100 and 101.
+    pub async fn fetch(
+        &self,
+        group: &Arc<Group>,
+        request: Request,
+        interim: Option<Interim>,
+    ) -> Result<Response, FetchError> {
+        self.counters.count(Count::Request);
+        let result = self.attempts(group, request, interim).await;
+        match &result {
+            Ok(response) => self.counters.first_byte(response.first_byte_micros),
+            Err(error) => self.counters.failed(error),
+        }
+        result
+    }
+
+    pub fn counters(&self) -> Snapshot {
+        self.counters.snapshot()
+    }
+
+    pub fn open_connections(&self) -> Connections {
+        self.pool.connections()
+    }
+
+    /// Closes everything idle, as at the end of a drain.
+    pub fn close_idle(&self) {
+        self.pool.drain();
+    }
+
+    async fn attempts(
+        &self,
+        group: &Arc<Group>,
+        mut request: Request,
+        interim: Option<Interim>,
+    ) -> Result<Response, FetchError> {
+        group.pay_in();
+        let mut course = Course {
+            ends: Instant::now() + group.deadlines().total,
+            interim: interim.map(|interim| Arc::new(Mutex::new(interim))),
+            tried: Tried::new(),
+            left: group.attempts() - 1,
+            refreshed: false,
+            fresh: false,
+        };
+        let mut place = group.choose(&course.tried, Instant::now().into_std());
+        loop {
+            let failed = match self.attempt(group, place, &mut request, &course).await {
+                Ok(response) => {
+                    group.succeeded(place, Instant::now().into_std());
+                    return Ok(response);
+                }
+                Err(failed) => failed,
+            };
+            if blames_server(failed.reused, &failed.error) && group.failed(place, Instant::now().into_std()) {
+                self.counters.count(Count::Ejection);
+            }
+            if !self.goes_on(group, &mut course, &request, &failed) {
+                return Err(failed.error);
+            }
+            if !course.fresh {
+                course.tried.push(place);
+                place = group.choose(&course.tried, Instant::now().into_std());
+            }
+        }
+    }
+
+    /// Whether another attempt is made, and of which kind.
+    fn goes_on(&self, group: &Group, course: &mut Course, request: &Request, failed: &Failed) -> bool {
+        let verdict = judge(&request.method, request.body.is_whole(), failed.reused, &failed.error);
+        course.fresh = verdict == Verdict::Refresh && !course.refreshed;
+        if course.fresh {
+            course.refreshed = true;
+            self.counters.count(Count::Refresh);
+            return true;
+        }
+        if verdict == Verdict::GiveUp || course.left == 0 || Instant::now() >= course.ends {
+            return false;
+        }
+        course.left -= 1;
+        if !group.pay_out() {
+            self.counters.count(Count::RetryRefused);
+            return false;
+        }
+        self.counters.count(Count::Retry);
+        true
+    }
+
+    async fn attempt(
+        &self,
+        group: &Arc<Group>,
+        place: usize,
+        request: &mut Request,
+        course: &Course,
+    ) -> Result<Response, Failed> {
+        let began = Instant::now();
+        let in_flight = group.begin(place);
+        let way = Way {
+            pool: &self.pool,
+            counters: &self.counters,
+            group,
+            server: group.server(place),
+            upgrade: request.upgrade.is_some(),
+            fresh: course.fresh,
+            worker: WORKER.get(),
+            ends: course.ends,
+        };
+        let mut lease = way.lease(&self.resolver).await.map_err(Failed::early)?;
+        let (reused, waited) = (lease.is_reused(), began.elapsed());
+        let connection = lease.lend();
+        // The server is at work until its answer's body has ended, and so is the lease.
+        let home: Home = Box::new(move |connection| {
+            lease.put_back(connection);
+            drop(in_flight);
+        });
+        let deadlines =
+            Deadlines { total: course.ends.saturating_duration_since(Instant::now()), ..*group.deadlines() };
+        let interim = course.interim.clone().map(pass_on);
+        let mut response =
+            connection.exchange(request, &deadlines, interim, home).await.map_err(|error| Failed { error, reused })?;
+        response.server = way.server.site.name.clone();
+        response.reused = reused;
+        response.connect_micros = micros(waited);
+        if reused {
+            self.counters.count(Count::Reused);
+        }
+        Ok(response)
+    }
+}
+
+/// The caller's closure, lent to one attempt.
+fn pass_on(interim: Arc<Mutex<Interim>>) -> Interim {
+    Box::new(move |status, headers| (interim.lock())(status, headers))
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,258 @@
+//! A group of servers that give the same answers, compiled from its settings, with what is known of each server.
+//!
+//! A group is immutable but for its servers' state (load, health, protocol) and its turns. State belongs to the
+//! server's identity: a reload that leaves a server as it was leaves its state as it was.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use crate::balance::{Balancer, Candidate};
+use crate::connect::Endpoint;
+use crate::eject::{Health, Rules};
+use crate::exchange::Deadlines;
+use crate::pool::Limits;
+use crate::retry::Budget;
+use crate::settings::{GroupSettings, Http2, PoolSettings, SettingsError};
+use crate::tls::TlsIdentity;
+
+mod compile;
+#[cfg(test)]
+mod tests;
+
+pub struct Group {
+    name: Arc<str>,
+    servers: Box<[Server]>,
+    turns: Mutex<Balancer>,
+    budget: Mutex<Budget>,
+    ejection: Rules,
+    attempts: u32,
+    deadlines: Deadlines,
+    limits: Limits,
+    queue: Duration,
+    response_header_bytes_max: usize,
+}
+
+/// One server as the settings name it, and what is known of it.
+pub(crate) struct Server {
+    pub(crate) site: Site,
+    weight: u32,
+    backup: bool,
+    pub(crate) state: Arc<ServerState>,
+}
+
+/// Where a server is and as whom we speak to it: what its state belongs to.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Site {
+    /// The URL of the settings.
+    pub(crate) name: Arc<str>,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// None on clear text.
+    tls: Option<Arc<TlsIdentity>>,
+    /// The same, but without HTTP/2, for requests that ask for another protocol.
+    tls_for_upgrades: Option<Arc<TlsIdentity>>,
+    http2: Http2,
+}
+
+/// What is known of a server; survives reloads.
+#[derive(Default)]
+pub(crate) struct ServerState {
+    in_flight: AtomicU32,
+    health: Mutex<Health>,
+    protocol: AtomicU8,
+    /// The address that answered last, of a name with several: asked first next time.
+    pub(crate) answered: Mutex<Option<std::net::SocketAddr>>,
+}
+
+/// What a server was found to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Protocol {
+    Unknown = 0,
+    H1 = 1,
+    H2 = 2,
+}
+
+/// A server's condition, for metrics and the dashboard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerStatus {
+    pub name: Arc<str>,
+    pub in_flight: u32,
+    pub ejected: bool,
+    pub backup: bool,
+}
+
+/// One request that a server is working on; its end is the value's end.
+pub(crate) struct InFlight(Arc<ServerState>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The places of the servers on which attempts have failed.
+pub(crate) type Tried = SmallVec<[usize; 4]>;
+
+impl Group {
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub fn servers(&self, now: Instant) -> Vec<ServerStatus> {
+        let status = |server: &Server| ServerStatus {
+            name: server.site.name.clone(),
+            in_flight: server.state.in_flight.load(Relaxed),
+            ejected: server.state.health.lock().is_ejected(now),
+            backup: server.backup,
+        };
+        self.servers.iter().map(status).collect()
+    }
+
+    /// The largest head of an answer that is taken.
+    pub fn response_header_bytes_max(&self) -> usize {
+        self.response_header_bytes_max
+    }
+
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    pub(crate) fn deadlines(&self) -> &Deadlines {
+        &self.deadlines
+    }
+
+    /// How long a request may wait for a connection.
+    pub(crate) fn queue(&self) -> Duration {
+        self.queue
+    }
+
+    pub(crate) fn server(&self, place: usize) -> &Server {
+        &self.servers[place]
+    }
+
+    /// The server to ask, by balance and health, and not one of `tried` while there is another.
+    pub(crate) fn choose(&self, tried: &Tried, now: Instant) -> usize {
+        let candidate = |(place, server): (usize, &Server)| Candidate {
+            weight: server.weight,
+            backup: server.backup,
+            in_flight: server.state.in_flight.load(Relaxed),
+            ejected: server.state.health.lock().is_ejected(now),
+            tried: tried.contains(&place),
+        };
+        if self.servers.len() == 1 {
+            return 0;
+        }
+        // Candidates are taken under the lock, or all workers would find the same server the least busy.
+        let mut turns = self.turns.lock();
+        let candidates: SmallVec<[Candidate; 8]> = self.servers.iter().enumerate().map(candidate).collect();
+        turns.pick(&candidates).expect("a group has at least one server")
+    }
+
+    pub(crate) fn begin(&self, place: usize) -> InFlight {
+        let state = &self.servers[place].state;
+        state.in_flight.fetch_add(1, Relaxed);
+        InFlight(state.clone())
+    }
+
+    pub(crate) fn succeeded(&self, place: usize, now: Instant) {
+        self.servers[place].state.health.lock().succeeded(now, &self.ejection);
+    }
+
+    /// The server failed. True when it is ejected by that.
+    pub(crate) fn failed(&self, place: usize, now: Instant) -> bool {
+        let ejected = self.servers.iter().filter(|server| server.state.health.lock().is_ejected(now)).count();
+        let admitted = self.ejection.admit_another(ejected, self.servers.len());
+        self.servers[place].state.health.lock().failed(now, &self.ejection, admitted)
+    }
+
+    /// A request came: it pays into the budget for retries.
+    pub(crate) fn pay_in(&self) {
+        self.budget.lock().deposit();
+    }
+
+    /// A retry is wanted: true when the budget has it.
+    pub(crate) fn pay_out(&self) -> bool {
+        self.budget.lock().withdraw()
+    }
+
+    /// Bounds on the connections to a server.
+    pub(crate) fn limits(&self, sharing: bool) -> Limits {
+        Limits { sharing, ..self.limits }
+    }
+}
+
+impl Server {
+    /// The identity of connections to one of the server's addresses, and whether they may be shared.
+    pub(crate) fn endpoint(&self, address: std::net::SocketAddr, upgrade: bool) -> (Endpoint, bool) {
+        let site = &self.site;
+        let tls = if upgrade { &site.tls_for_upgrades } else { &site.tls };
+        let prior_knowledge = tls.is_none() && site.http2 == Http2::PriorKnowledge && !upgrade;
+        let by_alpn = tls.is_some() && site.http2 != Http2::Never && !upgrade;
+        let sharing = prior_knowledge || by_alpn && self.state.protocol() != Protocol::H1;
+        (Endpoint { address, tls: tls.clone(), source: None, prior_knowledge }, sharing)
+    }
+}
+
+impl ServerState {
+    fn protocol(&self) -> Protocol {
+        match self.protocol.load(Relaxed) {
+            1 => Protocol::H1,
+            2 => Protocol::H2,
+            _ => Protocol::Unknown,
+        }
+    }
+
+    pub(crate) fn speaks(&self, protocol: Protocol) {
+        self.protocol.store(protocol as u8, Relaxed);
+    }
+}
+
+fn limits(pool: &PoolSettings) -> Limits {
+    Limits {
+        connections_max: pool.connections_max,
+        idle_max: pool.idle_max,
+        idle: Duration::from_millis(pool.idle_ms),
+        lifetime: Duration::from_millis(pool.lifetime_ms),
+        queue_max: pool.queue_max,
+        sharing: false,
+    }
+}
+
+impl Group {
+    /// Checks the settings and builds what requests use. `previous` is the group of that name before a reload: state,
+    /// TLS sessions included, is taken over from servers that are unchanged. Reads the system's trust when it is
+    /// asked for; not for worker threads.
+    pub fn compile(settings: &GroupSettings, previous: Option<&Group>) -> Result<Arc<Group>, SettingsError> {
+        compile::check(settings)?;
+        let servers = compile::servers(settings, previous)?;
+        let weights: Vec<u32> = servers.iter().map(|server| server.weight).collect();
+        let seed = compile::seed(&settings.name);
+        let deadlines = &settings.deadlines;
+        Ok(Arc::new(Group {
+            name: settings.name.as_str().into(),
+            turns: Mutex::new(Balancer::new(settings.balance, &weights, settings.ejection.max_percent, seed)),
+            budget: Mutex::new(Budget::new(settings.retries.budget_percent)),
+            ejection: Rules {
+                failures: settings.ejection.failures,
+                base: Duration::from_millis(settings.ejection.base_ms),
+                percent_max: settings.ejection.max_percent,
+            },
+            attempts: settings.retries.attempts,
+            deadlines: Deadlines {
+                connect: Duration::from_millis(deadlines.connect_ms),
+                first_byte: Duration::from_millis(deadlines.first_byte_ms),
+                between_bytes: Duration::from_millis(deadlines.between_bytes_ms),
+                total: Duration::from_millis(deadlines.total_ms),
+            },
+            limits: limits(&settings.pool),
+            queue: Duration::from_millis(settings.pool.queue_ms),
+            response_header_bytes_max: settings.response_header_bytes_max as usize,
+            servers,
+        }))
+    }
+}

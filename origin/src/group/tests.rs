@@ -1,0 +1,134 @@
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::settings::{Balance, DeadlineSettings, EjectionSettings, RetrySettings, ServerSettings, TlsSettings};
+
+/// Settings of a plain group of the given servers, as a starting point for tests.
+pub(crate) fn settings(urls: &[&str]) -> GroupSettings {
+    GroupSettings {
+        name: "app".into(),
+        servers: urls.iter().map(|&url| ServerSettings { url: url.into(), weight: 1, backup: false }).collect(),
+        balance: Balance::RoundRobin,
+        tls: TlsSettings {
+            ca_pem: None,
+            server_name: None,
+            verify: false,
+            client_cert_pem: None,
+            client_key_pem: None,
+        },
+        http2: Http2::Auto,
+        deadlines: DeadlineSettings {
+            connect_ms: 2_000,
+            first_byte_ms: 10_000,
+            between_bytes_ms: 10_000,
+            total_ms: 60_000,
+        },
+        pool: PoolSettings {
+            connections_max: 64,
+            idle_max: 16,
+            idle_ms: 30_000,
+            lifetime_ms: 3_600_000,
+            queue_max: 64,
+            queue_ms: 1_000,
+        },
+        ejection: EjectionSettings { failures: 2, base_ms: 1_000, max_percent: 50 },
+        retries: RetrySettings { attempts: 2, budget_percent: 20 },
+        response_header_bytes_max: 65_536,
+    }
+}
+
+fn refusal(edit: impl FnOnce(&mut GroupSettings)) -> String {
+    let mut settings = settings(&["http://10.0.0.1:80"]);
+    edit(&mut settings);
+    Group::compile(&settings, None).err().unwrap().field
+}
+
+#[test]
+fn a_refusal_names_the_field() {
+    assert_eq!(refusal(|s| s.servers.clear()), "servers");
+    assert_eq!(refusal(|s| s.servers[0].url = "nonsense".into()), "servers[0].url");
+    assert_eq!(refusal(|s| s.servers[0].weight = 0), "servers[0].weight");
+    assert_eq!(refusal(|s| s.deadlines.connect_ms = 0), "deadlines.connect_ms");
+    assert_eq!(refusal(|s| s.pool.lifetime_ms = u64::MAX), "pool.lifetime_ms");
+    assert_eq!(refusal(|s| s.pool.connections_max = 0), "pool.connections_max");
+    assert_eq!(refusal(|s| s.retries.attempts = 0), "retries.attempts");
+    assert_eq!(refusal(|s| s.retries.budget_percent = 101), "retries.budget_percent");
+    let secure = |s: &mut GroupSettings| s.servers[0].url = "https://10.0.0.1".into();
+    let without_roots = |s: &mut GroupSettings| {
+        secure(s);
+        s.tls.verify = true;
+        s.tls.ca_pem = Some("no certificate".into());
+    };
+    assert_eq!(refusal(without_roots), "tls.ca_pem");
+    let without_key = |s: &mut GroupSettings| {
+        secure(s);
+        s.tls.client_cert_pem = Some(String::new());
+    };
+    assert_eq!(refusal(without_key), "tls.client_key_pem");
+}
+
+#[test]
+fn a_reload_keeps_the_state_of_unchanged_servers_and_of_no_other() {
+    let now = Instant::now();
+    let before = Group::compile(&settings(&["http://10.0.0.1", "http://10.0.0.2"]), None).unwrap();
+    assert!(!before.failed(0, now));
+    assert!(before.failed(0, now));
+    let load = before.begin(0);
+    let mut changed = settings(&["http://10.0.0.3", "http://10.0.0.1"]);
+    changed.servers[1].weight = 5;
+    let after = Group::compile(&changed, Some(&before)).unwrap();
+    let status = after.servers(now);
+    assert!(!status[0].ejected && status[1].ejected);
+    assert_eq!(status[1].in_flight, 1);
+    drop(load);
+    assert_eq!(after.servers(now)[1].in_flight, 0);
+
+    let mut other = settings(&["http://10.0.0.1"]);
+    other.http2 = Http2::PriorKnowledge;
+    assert!(!Group::compile(&other, Some(&before)).unwrap().servers(now)[0].ejected, "another identity");
+}
+
+#[test]
+fn a_reload_keeps_tls_sessions_while_the_identity_is_unchanged() {
+    let before = Group::compile(&settings(&["https://a.example"]), None).unwrap();
+    let after = Group::compile(&settings(&["https://a.example:8443"]), Some(&before)).unwrap();
+    let tls = |group: &Group| group.servers[0].site.tls.clone().unwrap();
+    assert!(Arc::ptr_eq(&tls(&before), &tls(&after)));
+}
+
+#[test]
+fn what_may_be_shared_follows_settings_and_experience() {
+    let address = "127.0.0.1:443".parse().unwrap();
+    let group = |url: &str, http2| {
+        let mut settings = settings(&[url]);
+        settings.http2 = http2;
+        Group::compile(&settings, None).unwrap()
+    };
+    let secure = group("https://a.example", Http2::Auto);
+    let server = secure.server(0);
+    assert!(server.endpoint(address, false).1);
+    assert!(!server.endpoint(address, true).1, "an upgrade needs a connection of its own");
+    assert_ne!(server.endpoint(address, true).0, server.endpoint(address, false).0);
+    server.state.speaks(Protocol::H1);
+    assert!(!server.endpoint(address, false).1);
+    server.state.speaks(Protocol::H2);
+    assert!(server.endpoint(address, false).1);
+
+    assert!(!group("https://a.example", Http2::Never).server(0).endpoint(address, false).1);
+    assert!(!group("http://a.example", Http2::Auto).server(0).endpoint(address, false).1);
+    let (endpoint, sharing) = group("http://a.example", Http2::PriorKnowledge).server(0).endpoint(address, false);
+    assert!(sharing && endpoint.prior_knowledge);
+}
+
+#[test]
+fn the_share_of_ejected_servers_stays_within_its_bound() {
+    let now = Instant::now();
+    let group = Group::compile(&settings(&["http://10.0.0.1", "http://10.0.0.2", "http://10.0.0.3"]), None).unwrap();
+    let ejected: Vec<bool> = (0..3).flat_map(|place| [group.failed(place, now), group.failed(place, now)]).collect();
+    assert_eq!(ejected.iter().filter(|&&ejected| ejected).count(), 1);
+    assert!((0..20).all(|_| group.choose(&Tried::new(), now) != 0));
+    let later = now + Duration::from_secs(2);
+    assert!((0..3).any(|_| group.choose(&Tried::new(), later) == 0), "it is tried again");
+}

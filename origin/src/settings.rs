@@ -1,0 +1,149 @@
+//! What the settings' owner (Python) says about origins, as it arrives: one JSON value, every field named, no default.
+//!
+//! Here it is only read; [`crate::group::Group::compile`] checks what a type cannot say and builds what requests use.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer};
+
+/// One origin: servers that give the same answers.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupSettings {
+    pub name: String,
+    pub servers: Vec<ServerSettings>,
+    pub balance: Balance,
+    pub tls: TlsSettings,
+    pub http2: Http2,
+    pub deadlines: DeadlineSettings,
+    pub pool: PoolSettings,
+    pub ejection: EjectionSettings,
+    pub retries: RetrySettings,
+    /// The largest head of an answer that is taken, in bytes.
+    pub response_header_bytes_max: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerSettings {
+    /// Scheme, host and port: `https://10.0.0.1:443`.
+    pub url: String,
+    /// Its share of requests among the servers of this origin; at least 1.
+    pub weight: u32,
+    /// Used only while no other server is left.
+    pub backup: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Balance {
+    RoundRobin,
+    LeastConnections,
+}
+
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSettings {
+    /// The authorities that are trusted, in PEM; null: those of the system.
+    #[serde(deserialize_with = "or_null")]
+    pub ca_pem: Option<String>,
+    /// The name asked for and verified; null: the host of the server's URL.
+    #[serde(deserialize_with = "or_null")]
+    pub server_name: Option<String>,
+    pub verify: bool,
+    #[serde(deserialize_with = "or_null")]
+    pub client_cert_pem: Option<String>,
+    #[serde(deserialize_with = "or_null")]
+    pub client_key_pem: Option<String>,
+}
+
+impl fmt::Debug for TlsSettings {
+    /// Leaves the client's key out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsSettings")
+            .field("ca", &self.ca_pem.is_some())
+            .field("server_name", &self.server_name)
+            .field("verify", &self.verify)
+            .field("client", &self.client_cert_pem.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Http2 {
+    /// By ALPN over TLS.
+    Auto,
+    Never,
+    /// By ALPN over TLS, and at once on clear text (RFC 9113 3.3).
+    PriorKnowledge,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeadlineSettings {
+    pub connect_ms: u64,
+    pub first_byte_ms: u64,
+    pub between_bytes_ms: u64,
+    pub total_ms: u64,
+}
+
+/// Bounds per server of the group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolSettings {
+    pub connections_max: u32,
+    pub idle_max: u32,
+    pub idle_ms: u64,
+    pub lifetime_ms: u64,
+    pub queue_max: u32,
+    pub queue_ms: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EjectionSettings {
+    /// Failures in a row that eject a server; 0 never ejects.
+    pub failures: u32,
+    /// The first ejection; each further one is twice as long.
+    pub base_ms: u64,
+    /// The share of the group's servers that may be ejected at a time.
+    pub max_percent: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetrySettings {
+    /// Attempts for one request, the first one counted.
+    pub attempts: u32,
+    /// Retries as a share of the group's requests.
+    pub budget_percent: u32,
+}
+
+/// Bounds over all groups together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolLimits {
+    pub connections_max_total: u32,
+    pub idle_max_total: u32,
+}
+
+/// A setting that cannot be used: which one, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {reason}")]
+pub struct SettingsError {
+    /// The path below the group: `servers[0].url`.
+    pub field: String,
+    pub reason: String,
+}
+
+impl SettingsError {
+    pub(crate) fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        SettingsError { field: field.into(), reason: reason.into() }
+    }
+}
+
+/// An option that must be written, if only as null: a plain `Option` would take absence for null.
+fn or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Option::deserialize(deserializer)
+}
