@@ -315,4 +315,8 @@ fn suspects(word: [u8; WORD_BYTES]) -> u64 {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod rows;
+#[cfg(test)]
 mod tests;
