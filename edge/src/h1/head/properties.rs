@@ -83,7 +83,15 @@ fn soup() -> impl Strategy<Value = Vec<u8>> {
 
 /// A good request line and Host, then lines that are mostly good.
 fn nearly_good() -> impl Strategy<Value = Vec<u8>> {
+    const FRAMING: &[&str] = &[
+        "Content-Length: 5\r\n",
+        "Content-Length: 0\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "Content_Length: 5\r\n",
+        "Connection: Content-Length\r\n",
+    ];
     let line = prop_oneof![
+        2 => prop::sample::select(FRAMING).prop_map(str::to_owned),
         6 => ("[A-Za-z][A-Za-z0-9_-]{0,12}", "[ \t]?", "[ -~\t]{0,30}").prop_map(|(n, s, v)| format!("{n}:{s}{v}\r\n")),
         1 => prop::sample::select(PIECES).prop_map(|piece| format!("{piece}\r\n")),
         2 => prop::sample::select(PIECES).prop_map(str::to_owned),

@@ -230,6 +230,17 @@ fn f27_pipelined_requests_come_out_in_order() {
 }
 
 #[test]
+fn every_byte_is_judged_wherever_it_stands_in_a_value() {
+    for length in 1..=3 * WORD_BYTES {
+        for (at, byte) in (0..length).flat_map(|at| (0..=u8::MAX).map(move |byte| (at, byte))) {
+            let mut value = vec![b'a'; length];
+            value[at] = byte;
+            assert_eq!(is_field_value(&value), is_value_byte(byte), "{byte:#x} at {at} of {length}");
+        }
+    }
+}
+
+#[test]
 fn a_parser_is_idle_until_the_first_byte() {
     let mut parser = HeadParser::new();
     assert!(parser.is_idle());
