@@ -21,7 +21,7 @@ use crate::tls::TlsIdentity;
 
 mod compile;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub struct Group {
     name: Arc<str>,

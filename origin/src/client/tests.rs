@@ -1,1 +1,300 @@
+//! The client against real servers on loopback.
+#![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method};
+use http_body_util::{BodyExt, Full};
+
+use super::*;
+use crate::error::{Deadline, Fault};
+use crate::group::tests::settings;
+use crate::message::RequestBody;
+use crate::settings::GroupSettings;
+
+mod origin;
+
+use origin::{Answer, Dead, Origin};
+
+const LIMITS: PoolLimits = PoolLimits { connections_max_total: 100, idle_max_total: 100 };
+
+fn group(urls: &[&str], edit: impl FnOnce(&mut GroupSettings)) -> Arc<Group> {
+    let mut settings = settings(urls);
+    edit(&mut settings);
+    Group::compile(&settings, None).unwrap()
+}
+
+fn request(method: Method, target: &'static str) -> Request {
+    Request {
+        method,
+        authority: HeaderValue::from_static("origin.test"),
+        target: Bytes::from_static(target.as_bytes()),
+        headers: HeaderMap::new(),
+        body: RequestBody::Empty,
+        upgrade: None,
+    }
+}
+
+fn get(target: &'static str) -> Request {
+    request(Method::GET, target)
+}
+
+fn post(body: &'static str) -> Request {
+    let stream = Full::new(Bytes::from_static(body.as_bytes())).map_err(|never| match never {});
+    let body = RequestBody::Stream { body: stream.boxed_unsync(), length: Some(body.len() as u64) };
+    Request { body, ..request(Method::POST, "/post") }
+}
+
+/// The answer, its body read to the end.
+async fn fetch(client: &Client, group: &Arc<Group>, request: Request) -> Result<(Response, Bytes), FetchError> {
+    let mut response = client.fetch(group, request, None).await?;
+    let body = std::mem::replace(&mut response.body, crate::message::ResponseBody::empty());
+    let bytes = body.collect().await?.to_bytes();
+    Ok((response, bytes))
+}
+
+fn on_a_runtime<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// Threads that fetch when told, one after the other, each with a runtime of its own.
+fn workers(count: u16, client: &Arc<Client>, group: &Arc<Group>) -> Vec<(mpsc::Sender<()>, mpsc::Receiver<bool>)> {
+    let start = |index| {
+        let (tell, told) = mpsc::channel();
+        let (report, reported) = mpsc::channel();
+        let (client, group) = (client.clone(), group.clone());
+        std::thread::spawn(move || {
+            enter_worker(index);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            while told.recv().is_ok() {
+                let (response, body) = runtime.block_on(fetch(&client, &group, get("/"))).unwrap();
+                assert_eq!(body, "hello");
+                report.send(response.reused).unwrap();
+            }
+        });
+        (tell, reported)
+    };
+    (0..count).map(start).collect()
+}
+
+#[test]
+fn two_thousand_sequential_requests_of_eight_workers_take_one_connection_or_two() {
+    let origin = Origin::start(|_| Answer::text("hello"));
+    let (client, group) = (Client::new(LIMITS), group(&[&origin.url()], |_| {}));
+    let workers = workers(8, &client, &group);
+    for round in 0..2_000 {
+        let (tell, reported) = &workers[round % workers.len()];
+        tell.send(()).unwrap();
+        assert_eq!(reported.recv_timeout(Duration::from_secs(10)).unwrap(), round > 0);
+    }
+    assert!((1..=2).contains(&origin.connections()), "{} connections", origin.connections());
+    let counters = client.counters();
+    assert_eq!((counters.requests, counters.opened + counters.reused), (2_000, 2_000));
+    assert_eq!(counters.first_byte.buckets.iter().sum::<u64>(), 2_000);
+    assert_eq!(client.open_connections(), Connections { open: 1, idle: 1, waiting: 0 });
+}
+
+#[test]
+fn a_body_left_unread_closes_its_connection_and_no_other() {
+    let origin = Origin::start(|_| Answer::text(&"x".repeat(1 << 20)));
+    let (client, group) = (Client::new(LIMITS), group(&[&origin.url()], |_| {}));
+    on_a_runtime(async {
+        let first = client.fetch(&group, get("/"), None).await.unwrap();
+        fetch(&client, &group, get("/")).await.unwrap();
+        assert_eq!(client.open_connections(), Connections { open: 2, idle: 1, waiting: 0 });
+        drop(first);
+        assert_eq!(client.open_connections(), Connections { open: 1, idle: 1, waiting: 0 });
+        assert_eq!(group.servers(std::time::Instant::now())[0].in_flight, 0);
+    });
+}
+
+#[test]
+fn a_post_that_the_server_drops_is_seen_exactly_once() {
+    let origin = Origin::start(|seen| if seen.method == "POST" { Answer::close() } else { Answer::text("hello") });
+    let (client, group) = (Client::new(LIMITS), group(&[&origin.url()], |_| {}));
+    on_a_runtime(async {
+        for warm in [false, true] {
+            if warm {
+                fetch(&client, &group, get("/")).await.unwrap();
+            }
+            let error = fetch(&client, &group, post("pay")).await.err().unwrap();
+            assert_eq!(error.fault, Fault::Reset, "{error}");
+        }
+    });
+    assert_eq!(origin.seen().iter().filter(|seen| seen.method == "POST").count(), 2);
+    assert_eq!(client.counters().retries + client.counters().refreshes, 0);
+}
+
+#[test]
+fn a_get_on_a_kept_connection_that_had_died_is_made_good_once_and_blames_nobody() {
+    // Every connection answers one request and drops the next.
+    let origin = Origin::start(|seen| if seen.turn == 0 { Answer::text("hello") } else { Answer::close() });
+    let (client, group) = (Client::new(LIMITS), group(&[&origin.url()], |settings| settings.retries.attempts = 1));
+    on_a_runtime(async {
+        for _ in 0..10 {
+            let (response, _) = fetch(&client, &group, get("/")).await.unwrap();
+            assert!(!response.reused);
+        }
+    });
+    let counters = client.counters();
+    assert_eq!((counters.refreshes, counters.retries, counters.ejections), (9, 0, 0));
+    assert_eq!(origin.connections(), 10);
+}
+
+#[test]
+fn a_kept_connection_that_the_server_closed_is_not_used() {
+    let origin = Origin::start(|_| Answer::text("hello").and_close());
+    let (client, group) = (Client::new(LIMITS), group(&[&origin.url()], |_| {}));
+    on_a_runtime(async {
+        fetch(&client, &group, get("/")).await.unwrap();
+        origin.wait_for_closed(1).await;
+        let error = fetch(&client, &group, post("pay")).await;
+        assert!(error.is_ok(), "the close had been seen, so nothing was sent on it");
+    });
+    assert_eq!(client.counters().closed[6], 1);
+}
+
+#[test]
+fn in_a_full_queue_requests_wait_until_the_deadline_and_are_refused_beyond_it() {
+    let origin = Origin::start(|_| Answer::never());
+    let (client, group) = (
+        Client::new(LIMITS),
+        group(&[&origin.url()], |settings| {
+            settings.pool.connections_max = 1;
+            settings.pool.queue_max = 1;
+            settings.pool.queue_ms = 700;
+        }),
+    );
+    on_a_runtime(async {
+        let busy = tokio::spawn({
+            let (client, group) = (client.clone(), group.clone());
+            async move { fetch(&client, &group, get("/")).await.map(drop) }
+        });
+        origin.wait_for_seen(1).await;
+        tokio::time::pause();
+        let began = Instant::now();
+        let waiting = fetch(&client, &group, get("/"));
+        let refused = async {
+            tokio::task::yield_now().await;
+            fetch(&client, &group, get("/")).await
+        };
+        let (waited, refused) = tokio::join!(waiting, refused);
+        assert_eq!(refused.err().unwrap().fault, Fault::QueueFull);
+        assert_eq!(waited.err().unwrap().fault, Fault::Timeout(Deadline::Queue));
+        assert!((700..710).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+        tokio::time::resume();
+        busy.abort();
+        assert!(busy.await.unwrap_err().is_cancelled());
+        assert_eq!(client.open_connections(), Connections::default());
+    });
+    let counters = client.counters();
+    assert_eq!((counters.queued, counters.queue_refused, counters.retries), (1, 1, 0));
+}
+
+#[test]
+fn a_waiter_gets_the_connection_that_comes_back() {
+    let origin = Origin::start(|_| Answer::text("hello"));
+    let (client, group) = (Client::new(LIMITS), group(&[&origin.url()], |settings| settings.pool.connections_max = 1));
+    on_a_runtime(async {
+        let fetches = (0..8).map(|_| {
+            let (client, group) = (client.clone(), group.clone());
+            tokio::spawn(async move { fetch(&client, &group, get("/")).await.map(|(response, _)| response.reused) })
+        });
+        for fetch in fetches.collect::<Vec<_>>() {
+            fetch.await.unwrap().unwrap();
+        }
+    });
+    assert_eq!(origin.connections(), 1);
+    assert_eq!(client.counters().reused, 7);
+}
+
+#[test]
+fn a_server_that_refuses_is_passed_over_ejected_and_tried_again() {
+    let origin = Origin::start(|_| Answer::text("hello"));
+    let dead = Dead::start();
+    let (client, group) = (Client::new(LIMITS), group(&[&dead.url(), &origin.url()], |_| {}));
+    on_a_runtime(async {
+        for _ in 0..20 {
+            let (response, _) = fetch(&client, &group, get("/")).await.unwrap();
+            assert_eq!(*response.server, *origin.url());
+        }
+        let before = client.counters();
+        assert_eq!((before.connects_failed, before.ejections, before.retries), (2, 1, 2));
+        assert!(group.servers(Instant::now().into_std())[0].ejected);
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        tokio::time::resume();
+        for _ in 0..4 {
+            fetch(&client, &group, get("/")).await.unwrap();
+        }
+        assert_eq!(client.counters().connects_failed, 3, "one failure on probation ejects it again");
+    });
+}
+
+#[test]
+fn when_every_server_refuses_the_failure_is_the_answer() {
+    let dead = [Dead::start(), Dead::start()];
+    let (client, group) = (Client::new(LIMITS), group(&[&dead[0].url(), &dead[1].url()], |_| {}));
+    on_a_runtime(async {
+        let error = fetch(&client, &group, post("pay")).await.err().unwrap();
+        assert_eq!((error.fault.clone(), error.is_timeout()), (Fault::Refused, false));
+    });
+    assert_eq!(client.counters().retries, 1, "nothing was sent, so even a POST may go to the other server");
+    assert_eq!(client.open_connections(), Connections::default());
+}
+
+#[test]
+fn retries_stay_within_their_budget() {
+    let dead = [Dead::start(), Dead::start()];
+    let (client, group) = (
+        Client::new(LIMITS),
+        group(&[&dead[0].url(), &dead[1].url()], |settings| {
+            settings.retries.budget_percent = 0;
+            settings.ejection.failures = 0;
+        }),
+    );
+    on_a_runtime(async { assert!(fetch(&client, &group, get("/")).await.is_err()) });
+    assert_eq!((client.counters().retries, client.counters().retries_refused), (0, 1));
+}
+
+#[test]
+fn idle_connections_are_closed_when_their_time_is_over_though_nothing_happens() {
+    let origin = Origin::start(|_| Answer::text("hello"));
+    let (client, group) = (Client::new(LIMITS), group(&[&origin.url()], |_| {}));
+    on_a_runtime(async {
+        fetch(&client, &group, get("/")).await.unwrap();
+        tokio::time::pause();
+        tokio::time::sleep(Duration::from_secs(29)).await;
+        assert_eq!(client.open_connections().idle, 1);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(client.open_connections(), Connections::default());
+    });
+    assert_eq!(client.counters().closed[0], 1);
+}
+
+#[test]
+fn a_silent_server_is_given_up_at_its_deadline() {
+    let origin = Origin::start(|_| Answer::never());
+    let (client, group) = (Client::new(LIMITS), group(&[&origin.url()], |settings| settings.retries.attempts = 1));
+    on_a_runtime(async {
+        let fetching = tokio::spawn({
+            let (client, group) = (client.clone(), group.clone());
+            async move { fetch(&client, &group, get("/")).await.err().unwrap() }
+        });
+        origin.wait_for_seen(1).await;
+        tokio::time::pause();
+        let error = fetching.await.unwrap();
+        assert_eq!((error.fault.clone(), error.is_timeout()), (Fault::Timeout(Deadline::FirstByte), true));
+    });
+    assert_eq!(client.open_connections(), Connections::default());
+}
+
+#[test]
+fn fetching_can_be_moved_between_threads() {
+    fn is_send<T: Send>(_: &T) {}
+    let (client, group) = (Client::new(LIMITS), group(&["http://10.0.0.1"], |_| {}));
+    is_send(&client.fetch(&group, get("/"), None));
+}

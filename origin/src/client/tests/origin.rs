@@ -1,0 +1,162 @@
+//! A real HTTP/1.1 server on loopback, on a thread and runtime of its own, that answers as told and keeps a record.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use socket2::{Domain, Socket, Type};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// A request as the server saw it.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) method: String,
+    /// Its place among the requests of its connection.
+    pub(super) turn: usize,
+}
+
+pub(super) struct Answer {
+    bytes: Option<Vec<u8>>,
+    closes: bool,
+}
+
+impl Answer {
+    pub(super) fn text(body: &str) -> Self {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+        Answer { bytes: Some([head.as_bytes(), body.as_bytes()].concat()), closes: false }
+    }
+
+    /// Close without a word.
+    pub(super) fn close() -> Self {
+        Answer { bytes: Some(Vec::new()), closes: true }
+    }
+
+    /// Say nothing and stay.
+    pub(super) fn never() -> Self {
+        Answer { bytes: None, closes: false }
+    }
+
+    /// Close after the answer, without having announced it.
+    pub(super) fn and_close(mut self) -> Self {
+        self.closes = true;
+        self
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    connections: usize,
+    seen: usize,
+    closed: usize,
+}
+
+type Script = dyn Fn(&Seen) -> Answer + Send + Sync;
+
+struct Record {
+    script: Box<Script>,
+    seen: Mutex<Vec<Seen>>,
+    tally: watch::Sender<Tally>,
+}
+
+pub(super) struct Origin {
+    address: SocketAddr,
+    record: Arc<Record>,
+}
+
+impl Origin {
+    pub(super) fn start(script: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let record = Arc::new(Record {
+            script: Box::new(script),
+            seen: Mutex::default(),
+            tally: watch::Sender::new(Tally::default()),
+        });
+        let kept = record.clone();
+        std::thread::spawn(move || {
+            super::on_a_runtime(async move {
+                let listener = TcpListener::from_std(listener).unwrap();
+                while let Ok((stream, _)) = listener.accept().await {
+                    kept.tally.send_modify(|tally| tally.connections += 1);
+                    tokio::spawn(serve(stream, kept.clone()));
+                }
+            });
+        });
+        Origin { address, record }
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.record.tally.borrow().connections
+    }
+
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        self.record.seen.lock().clone()
+    }
+
+    pub(super) async fn wait_for_seen(&self, count: usize) {
+        self.record.tally.subscribe().wait_for(|tally| tally.seen >= count).await.unwrap();
+    }
+
+    pub(super) async fn wait_for_closed(&self, count: usize) {
+        self.record.tally.subscribe().wait_for(|tally| tally.closed >= count).await.unwrap();
+    }
+}
+
+/// A server that refuses connections: its port is taken, and nobody listens.
+pub(super) struct Dead(Socket);
+
+impl Dead {
+    pub(super) fn start() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        Dead(socket)
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("http://{}", self.0.local_addr().unwrap().as_socket().unwrap())
+    }
+}
+
+async fn serve(mut stream: TcpStream, record: Arc<Record>) {
+    let mut input = Vec::new();
+    for turn in 0.. {
+        let Some(method) = read_request(&mut stream, &mut input).await else { break };
+        let seen = Seen { method, turn };
+        record.seen.lock().push(seen.clone());
+        record.tally.send_modify(|tally| tally.seen += 1);
+        let answer = (record.script)(&seen);
+        let Some(bytes) = answer.bytes else { continue };
+        if stream.write_all(&bytes).await.is_err() || answer.closes {
+            break;
+        }
+    }
+    drop(stream);
+    record.tally.send_modify(|tally| tally.closed += 1);
+}
+
+/// Reads one request with its body; its method, or `None` at the end.
+async fn read_request(stream: &mut TcpStream, input: &mut Vec<u8>) -> Option<String> {
+    loop {
+        if let Some(end) = input.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8(input[..end].to_vec()).ok()?.to_ascii_lowercase();
+            let length = head
+                .split("content-length: ")
+                .nth(1)
+                .map_or(0, |rest| rest.lines().next().unwrap_or_default().trim().parse().unwrap_or(0));
+            if input.len() >= end + 4 + length {
+                input.drain(..end + 4 + length);
+                return Some(head.split(' ').next()?.to_ascii_uppercase());
+            }
+        }
+        if stream.read_buf(input).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
