@@ -25,7 +25,7 @@ use crate::settings::PoolLimits;
 
 mod reach;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use reach::Way;
 

@@ -3,6 +3,7 @@
 //! A group is immutable but for its servers' state (load, health, protocol) and its turns. State belongs to the
 //! server's identity: a reload that leaves a server as it was leaves its state as it was.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -51,6 +52,8 @@ pub(crate) struct Site {
     pub(crate) name: Arc<str>,
     pub(crate) host: String,
     pub(crate) port: u16,
+    /// When the host is an address already.
+    pub(crate) address: Option<SocketAddr>,
     /// None on clear text.
     tls: Option<Arc<TlsIdentity>>,
     /// The same, but without HTTP/2, for requests that ask for another protocol.
@@ -65,7 +68,7 @@ pub(crate) struct ServerState {
     health: Mutex<Health>,
     protocol: AtomicU8,
     /// The address that answered last, of a name with several: asked first next time.
-    pub(crate) answered: Mutex<Option<std::net::SocketAddr>>,
+    pub(crate) answered: Mutex<Option<SocketAddr>>,
 }
 
 /// What a server was found to speak.
@@ -188,7 +191,7 @@ impl Group {
 
 impl Server {
     /// The identity of connections to one of the server's addresses, and whether they may be shared.
-    pub(crate) fn endpoint(&self, address: std::net::SocketAddr, upgrade: bool) -> (Endpoint, bool) {
+    pub(crate) fn endpoint(&self, address: SocketAddr, upgrade: bool) -> (Endpoint, bool) {
         let site = &self.site;
         let tls = if upgrade { &site.tls_for_upgrades } else { &site.tls };
         let prior_knowledge = tls.is_none() && site.http2 == Http2::PriorKnowledge && !upgrade;

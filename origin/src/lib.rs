@@ -30,3 +30,7 @@ pub mod settings;
 mod timer;
 pub mod tls;
 mod transport;
+
+pub use client::{Client, enter_worker};
+pub use group::Group;
+pub use settings::{GroupSettings, PoolLimits, SettingsError};

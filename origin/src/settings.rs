@@ -147,3 +147,40 @@ impl SettingsError {
 fn or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Option::deserialize(deserializer)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde::de::IntoDeserializer;
+    use serde::de::value::{Error, MapDeserializer};
+
+    use super::*;
+
+    fn retries(fields: &[(&'static str, u32)]) -> Result<RetrySettings, Error> {
+        RetrySettings::deserialize(MapDeserializer::new(fields.iter().copied()))
+    }
+
+    #[test]
+    fn every_field_is_needed_and_no_other_is_taken() {
+        assert!(retries(&[("attempts", 2), ("budget_percent", 20)]).is_ok());
+        assert!(retries(&[("attempts", 2)]).unwrap_err().to_string().contains("budget_percent"));
+        let extra = retries(&[("attempts", 2), ("budget_percent", 20), ("burst", 1)]);
+        assert!(extra.unwrap_err().to_string().contains("burst"));
+    }
+
+    #[test]
+    fn an_option_must_be_written_if_only_as_null() {
+        let without = [("verify", true)].into_iter();
+        let error = TlsSettings::deserialize(MapDeserializer::<_, Error>::new(without)).unwrap_err();
+        assert!(error.to_string().contains("missing field"), "{error}");
+    }
+
+    #[test]
+    fn choices_are_the_words_of_the_settings() {
+        let http2 = |word: &'static str| Http2::deserialize(IntoDeserializer::<Error>::into_deserializer(word));
+        assert_eq!(http2("prior-knowledge").unwrap(), Http2::PriorKnowledge);
+        assert!(http2("yes").is_err());
+        let balance = |word: &'static str| Balance::deserialize(IntoDeserializer::<Error>::into_deserializer(word));
+        assert_eq!(balance("least-connections").unwrap(), Balance::LeastConnections);
+    }
+}

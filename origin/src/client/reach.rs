@@ -40,6 +40,9 @@ pub(super) struct Way<'a> {
 impl Way<'_> {
     /// A lease on an open connection to the server.
     pub(super) async fn lease(&self, resolver: &Arc<Resolver>) -> Result<Lease, FetchError> {
+        if let Some(address) = self.server.site.address {
+            return self.reach(address, self.group.deadlines().connect).await;
+        }
         // Resolving, connecting and the handshake share one deadline.
         let began = Instant::now();
         let addresses = self.addresses(resolver).await?;
@@ -132,3 +135,6 @@ impl Way<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

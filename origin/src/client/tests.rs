@@ -15,13 +15,13 @@ use crate::group::tests::settings;
 use crate::message::RequestBody;
 use crate::settings::GroupSettings;
 
-mod origin;
+pub(crate) mod origin;
 
 use origin::{Answer, Dead, Origin};
 
-const LIMITS: PoolLimits = PoolLimits { connections_max_total: 100, idle_max_total: 100 };
+pub(crate) const LIMITS: PoolLimits = PoolLimits { connections_max_total: 100, idle_max_total: 100 };
 
-fn group(urls: &[&str], edit: impl FnOnce(&mut GroupSettings)) -> Arc<Group> {
+pub(crate) fn group(urls: &[&str], edit: impl FnOnce(&mut GroupSettings)) -> Arc<Group> {
     let mut settings = settings(urls);
     edit(&mut settings);
     Group::compile(&settings, None).unwrap()
@@ -56,7 +56,7 @@ async fn fetch(client: &Client, group: &Arc<Group>, request: Request) -> Result<
     Ok((response, bytes))
 }
 
-fn on_a_runtime<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn on_a_runtime<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
@@ -154,7 +154,8 @@ fn a_kept_connection_that_the_server_closed_is_not_used() {
         let error = fetch(&client, &group, post("pay")).await;
         assert!(error.is_ok(), "the close had been seen, so nothing was sent on it");
     });
-    assert_eq!(client.counters().closed[6], 1);
+    let closed = client.counters().closed;
+    assert_eq!(closed[5] + closed[6], 1, "seen when it came back, or when it was wanted again");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! From settings to servers: what types cannot say is checked here, and each refusal names its field.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::{Group, Server, Site};
@@ -112,7 +113,8 @@ fn site(
         tls = Some(identities.get(tls_options(settings, &host, protocols)?)?);
         tls_for_upgrades = Some(identities.get(tls_options(settings, &host, Protocols::H1)?)?);
     }
-    Ok(Site { name: server.url.as_str().into(), host, port, tls, tls_for_upgrades, http2: settings.http2 })
+    let address = host.parse().ok().map(|address: IpAddr| SocketAddr::new(address, port));
+    Ok(Site { name: server.url.as_str().into(), host, port, address, tls, tls_for_upgrades, http2: settings.http2 })
 }
 
 fn tls_options(settings: &GroupSettings, host: &str, protocols: Protocols) -> Result<TlsOptions, SettingsError> {

@@ -11,35 +11,35 @@ use tokio::sync::watch;
 
 /// A request as the server saw it.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
-    pub(super) method: String,
+pub(crate) struct Seen {
+    pub(crate) method: String,
     /// Its place among the requests of its connection.
-    pub(super) turn: usize,
+    pub(crate) turn: usize,
 }
 
-pub(super) struct Answer {
+pub(crate) struct Answer {
     bytes: Option<Vec<u8>>,
     closes: bool,
 }
 
 impl Answer {
-    pub(super) fn text(body: &str) -> Self {
+    pub(crate) fn text(body: &str) -> Self {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
         Answer { bytes: Some([head.as_bytes(), body.as_bytes()].concat()), closes: false }
     }
 
     /// Close without a word.
-    pub(super) fn close() -> Self {
+    pub(crate) fn close() -> Self {
         Answer { bytes: Some(Vec::new()), closes: true }
     }
 
     /// Say nothing and stay.
-    pub(super) fn never() -> Self {
+    pub(crate) fn never() -> Self {
         Answer { bytes: None, closes: false }
     }
 
     /// Close after the answer, without having announced it.
-    pub(super) fn and_close(mut self) -> Self {
+    pub(crate) fn and_close(mut self) -> Self {
         self.closes = true;
         self
     }
@@ -60,13 +60,13 @@ struct Record {
     tally: watch::Sender<Tally>,
 }
 
-pub(super) struct Origin {
+pub(crate) struct Origin {
     address: SocketAddr,
     record: Arc<Record>,
 }
 
 impl Origin {
-    pub(super) fn start(script: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(script: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -88,39 +88,47 @@ impl Origin {
         Origin { address, record }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub(super) fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.record.tally.borrow().connections
     }
 
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.record.seen.lock().clone()
     }
 
-    pub(super) async fn wait_for_seen(&self, count: usize) {
+    pub(crate) async fn wait_for_seen(&self, count: usize) {
         self.record.tally.subscribe().wait_for(|tally| tally.seen >= count).await.unwrap();
     }
 
-    pub(super) async fn wait_for_closed(&self, count: usize) {
+    pub(crate) async fn wait_for_closed(&self, count: usize) {
         self.record.tally.subscribe().wait_for(|tally| tally.closed >= count).await.unwrap();
     }
 }
 
 /// A server that refuses connections: its port is taken, and nobody listens.
-pub(super) struct Dead(Socket);
+pub(crate) struct Dead(Socket);
 
 impl Dead {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
         Dead(socket)
     }
 
-    pub(super) fn url(&self) -> String {
-        format!("http://{}", self.0.local_addr().unwrap().as_socket().unwrap())
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap().as_socket().unwrap()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address())
     }
 }
 
