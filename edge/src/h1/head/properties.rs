@@ -199,11 +199,15 @@ proptest! {
     #[test]
     fn what_is_let_in_reads_the_same_to_httparse(input in any_input()) {
         let Some(Ok((end, head))) = outcome([input.as_slice()]) else { return Ok(()) };
+        let mut bytes = input[..end].to_vec();
+        if head.version == Version::Http11 {
+            let start = bytes.iter().position(|byte| !b"\r\n".contains(byte)).unwrap();
+            let line_end = start + memchr(b'\r', &bytes[start..]).unwrap();
+            bytes[line_end - 1] = b'1'; // httparse knows no later minor version
+        }
         let mut lines = [httparse::EMPTY_HEADER; 100];
         let mut request = httparse::Request::new(&mut lines);
-        let bytes = String::from_utf8_lossy(&input[..end]).replace(" HTTP/1.2\r\n", " HTTP/1.1\r\n");
-        if bytes.len() != end || bytes.contains('\u{fffd}') { return Ok(()) } // obs-text: the plain reader's
-        prop_assert_eq!(request.parse(bytes.as_bytes()), Ok(httparse::Status::Complete(end)));
+        prop_assert_eq!(request.parse(&bytes), Ok(httparse::Status::Complete(end)));
         prop_assert_eq!(request.method, Some(head.method.as_str()));
         let seen: Vec<_> = request.headers.iter().map(|line| (line.name.to_owned(), line.value.to_vec())).collect();
         prop_assert_eq!(seen, lines_of(&head));
