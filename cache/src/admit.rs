@@ -190,3 +190,6 @@ fn is_of_use(facts: &ResponseFacts, freshness: &Freshness, policy: &Policy, now:
     let stale_for = freshness.grace(policy).max(freshness.error_grace(policy));
     fresh || validatable || stale_for > freshness.staleness(now)
 }
+
+#[cfg(test)]
+mod tests;

@@ -130,6 +130,10 @@ pub struct ResponseDirectives {
     pub max_age: Option<DeltaSeconds>,
     /// Malformed counts as zero.
     pub s_maxage: Option<DeltaSeconds>,
+    /// Some max-age was malformed: nobody gave a lifetime, not even one of zero.
+    pub max_age_malformed: bool,
+    /// The same of s-maxage.
+    pub s_maxage_malformed: bool,
     /// Malformed counts as zero.
     pub stale_while_revalidate: Option<DeltaSeconds>,
     /// Malformed counts as zero.
@@ -151,9 +155,13 @@ impl ResponseDirectives {
     pub(crate) fn add(&mut self, name: &[u8], argument: Argument<'_>) -> bool {
         let bare = argument == Argument::None;
         match name.to_ascii_lowercase().as_slice() {
-            b"max-age" => restrict(&mut self.max_age, argument),
+            b"max-age" => {
+                restrict(&mut self.max_age, argument);
+                self.max_age_malformed |= argument.delta_seconds().is_none();
+            }
             b"s-maxage" => {
                 restrict(&mut self.s_maxage, argument);
+                self.s_maxage_malformed |= argument.delta_seconds().is_none();
                 self.permits_authorization |= argument.delta_seconds().is_some();
             }
             b"no-store" => self.no_store = true,
@@ -178,11 +186,6 @@ impl ResponseDirectives {
             _ => return false,
         }
         true
-    }
-
-    /// RFC 9111 section 4.2.1: a shared cache prefers s-maxage to max-age.
-    pub fn explicit_lifetime(&self) -> Option<DeltaSeconds> {
-        self.s_maxage.or(self.max_age)
     }
 }
 
@@ -209,3 +212,6 @@ fn qualify(whole: &mut bool, fields: &mut FieldNames, argument: Argument<'_>) {
     }
     *whole |= !any;
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ pub enum LifetimeSource {
     Rule,
     /// A tenth of the time since Last-Modified.
     Heuristic,
-    /// Nothing gives it any: stale from the start.
+    /// Nothing that can be read gives it any: stale from the start.
     None,
 }
 
@@ -179,8 +179,11 @@ impl Freshness {
     ///
     /// must-revalidate, proxy-revalidate and no-cache win over every window (RFC 9111 section 4.2.4); s-maxage gives
     /// way to the origin's own stale-while-revalidate, which stands beside it for no other purpose.
+    ///
+    /// A rule's grace extends a lifetime; it does not make one out of max-age=0.
     pub fn grace(&self, policy: &Policy) -> u64 {
-        self.window(self.stale_while_revalidate, policy.grace)
+        let rule = policy.grace.filter(|_| self.lifetime > DeltaSeconds::ZERO);
+        self.window(self.stale_while_revalidate, rule)
     }
 
     /// How long after expiry it may stand in for a failing origin, in seconds (RFC 5861 section 4).
@@ -194,7 +197,7 @@ impl Freshness {
         }
         let usable = match offered {
             Some(offered) => Some(offered),
-            // A rule extends a lifetime that somebody gave; it does not make up consent out of silence.
+            // A rule does not make up consent out of silence.
             None if self.shared_revalidate || self.source == LifetimeSource::None => None,
             None => rule,
         };
@@ -223,11 +226,20 @@ fn age_value(lines: &[&[u8]]) -> DeltaSeconds {
 }
 
 /// RFC 9111 section 4.2.1: what the origin says. s-maxage, then max-age, then Expires.
+///
+/// A value that cannot be read makes the response stale, and is no lifetime that a rule could build on.
 fn explicit(facts: &ResponseFacts, now: Time) -> Option<(DeltaSeconds, LifetimeSource)> {
-    let s_maxage = facts.directives.s_maxage.map(|lifetime| (lifetime, LifetimeSource::SMaxAge));
-    let max_age = facts.directives.max_age.map(|lifetime| (lifetime, LifetimeSource::MaxAge));
-    let expires = (!facts.expires.is_empty()).then(|| (expires_lifetime(facts, now), LifetimeSource::Expires));
-    s_maxage.or(max_age).or(expires)
+    let directives = &facts.directives;
+    let source = |source, malformed| if malformed { LifetimeSource::None } else { source };
+    if let Some(s_maxage) = directives.s_maxage {
+        return Some((s_maxage, source(LifetimeSource::SMaxAge, directives.s_maxage_malformed)));
+    }
+    if let Some(max_age) = directives.max_age {
+        return Some((max_age, source(LifetimeSource::MaxAge, directives.max_age_malformed)));
+    }
+    let expires = expires_lifetime(facts, now)?;
+    let malformed = expires.is_err();
+    Some((expires.unwrap_or_default(), source(LifetimeSource::Expires, malformed)))
 }
 
 /// Where the origin says nothing: the site's rule, then a guess.
@@ -246,12 +258,16 @@ fn implicit(
     rule.or_else(|| guess().map(|guess| (guess, LifetimeSource::Heuristic)))
 }
 
+/// An Expires that is no HTTP-date.
+struct InvalidExpires;
+
 /// RFC 9111 section 5.3: Expires minus Date; an invalid date, "0" among them, is in the past. Of several lines the
-/// earliest counts (section 4.2.1 leaves the first one or "stale").
-fn expires_lifetime(facts: &ResponseFacts, now: Time) -> DeltaSeconds {
+/// earliest counts (section 4.2.1 leaves the first one or "stale"). `None` without Expires.
+fn expires_lifetime(facts: &ResponseFacts, now: Time) -> Option<Result<DeltaSeconds, InvalidExpires>> {
     let date = facts.date.and_then(|date| http_date::parse(date, now)).unwrap_or(now.as_secs());
-    let expires = facts.expires.iter().map(|line| http_date::parse(line, now).unwrap_or(0)).min();
-    DeltaSeconds::saturating(expires.unwrap_or(0).saturating_sub(date))
+    let expires = |line: &&[u8]| http_date::parse(line, now).ok_or(InvalidExpires);
+    let earliest = facts.expires.iter().map(expires).reduce(|a, b| Ok(a?.min(b?)))?;
+    Some(earliest.map(|expires| DeltaSeconds::saturating(expires.saturating_sub(date))))
 }
 
 /// RFC 9110 section 15.1 without 206, which is not stored, and 405, which a header outside the key can provoke (`CPDoS`).
@@ -267,3 +283,6 @@ fn heuristic(facts: &ResponseFacts, status: u16, now: Time) -> Option<DeltaSecon
     let guess = date.saturating_sub(modified) / HEURISTIC_DIVISOR;
     Some(DeltaSeconds::saturating(guess.min(HEURISTIC_SECS_MAX)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,3 +103,111 @@ const fn days_before_year(year: u64) -> u64 {
     let before = year - 1;
     (year - 1970) * 365 + (before / 4 - 1969 / 4) - (before / 100 - 1969 / 100) + (before / 400 - 1969 / 400)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::NOW;
+
+    const EXAMPLE: u64 = 784_111_777; // the moment RFC 9110 section 5.6.7 gives in all three formats
+
+    #[test]
+    fn the_three_formats_are_read() {
+        for text in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+            "Sun Nov 06 08:49:37 1994",
+            "SUN, 06 nov 1994 08:49:37 gmt",
+            "sunday, 06-NOV-94 08:49:37 Gmt",
+            "Mon, 06 Nov 1994 08:49:37 GMT",
+        ] {
+            assert_eq!(parse(text.as_bytes(), NOW), Some(EXAMPLE), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_http_date_is_none() {
+        for text in [
+            "",
+            "0",
+            "-1",
+            "now",
+            "784111777",
+            "Sun, 06 Nov 1994 08:49:37 UTC",
+            "Sun, 06 Nov 1994 08:49:37 +0000",
+            "Sun, 06 Nov 1994 08:49:37",
+            "Sun, 6 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 94 08:49:37 GMT",
+            "Sun 06 Nov 1994 08:49:37 GMT",
+            "Sun, 06  Nov  1994 08:49:37 GMT",
+            "Sun, 06-Nov-1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08.49.37 GMT",
+            "Sun, 06 Nov 1994 8:49:37 GMT",
+            "Sun, 06 Nov 1994 24:00:00 GMT",
+            "Sun, 06 Nov 1994 08:60:37 GMT",
+            "Sun, 06 Nov 1994 08:49:61 GMT",
+            "Sun, 00 Nov 1994 08:49:37 GMT",
+            "Sun, 31 Nov 1994 08:49:37 GMT",
+            "Sun, 29 Feb 1995 08:49:37 GMT",
+            "Sun, 29 Feb 1900 08:49:37 GMT",
+            "Sun, 06 Nvm 1994 08:49:37 GMT",
+            "Sun, 06 ovd 1994 08:49:37 GMT",
+            "Xun, 06 Nov 1994 08:49:37 GMT",
+            "Sun, +6 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-1994 08:49:37 GMT",
+            "Sun, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov   6 08:49:37 1994",
+            "Sun Nov  6 08:49:37 94  ",
+            " Sun, 06 Nov 1994 08:49:37 GMT",
+        ] {
+            assert_eq!(parse(text.as_bytes(), NOW), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_two_digit_year_is_at_most_fifty_years_ahead() {
+        let at = |year: u64| seconds(year, 1, 10, b"00:00:00");
+        for (short, year) in [("77", 2077), ("78", 1978), ("00", 2000), ("27", 2027), ("76", 2076), ("99", 1999)] {
+            let text = format!("Sunday, 10-Jan-{short} 00:00:00 GMT");
+            assert_eq!(parse(text.as_bytes(), NOW), at(year), "{text}");
+        }
+        // Late in the century the next one is near.
+        let late = Time::from_secs(seconds(2080, 6, 1, b"00:00:00").unwrap_or(0));
+        assert_eq!(parse(b"Sunday, 10-Jan-05 00:00:00 GMT", late), at(2105));
+        assert_eq!(parse(b"Sunday, 10-Jan-79 00:00:00 GMT", late), at(2079));
+    }
+
+    #[test]
+    fn edges_of_the_calendar_hold() {
+        for (text, expected) in [
+            ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+            ("Wed, 31 Dec 1969 23:59:59 GMT", 0),
+            ("Mon, 01 Jan 0001 00:00:00 GMT", 0),
+            ("Thu, 29 Feb 1972 00:00:00 GMT", 68_169_600),
+            ("Tue, 29 Feb 2000 12:00:00 GMT", 951_825_600),
+            ("Tue, 19 Jan 2038 03:14:08 GMT", 1 << 31),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", 253_402_300_799),
+            ("Sat, 31 Dec 2016 23:59:60 GMT", 1_483_228_799),
+        ] {
+            assert_eq!(parse(text.as_bytes(), NOW), Some(expected), "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_written_is_read_back(secs in 0_u64..253_402_300_799) {
+            assert_eq!(parse(format(Time::from_secs(secs)).as_bytes(), NOW), Some(secs));
+        }
+
+        #[test]
+        fn no_text_panics(text in proptest::collection::vec(proptest::num::u8::ANY, 0..40)) {
+            parse(&text, NOW);
+        }
+
+        #[test]
+        fn no_text_of_the_right_length_panics(text in "[A-Za-z]{3,9},? [ -~]{15,26}") {
+            parse(text.as_bytes(), NOW);
+        }
+    }
+}

@@ -137,3 +137,6 @@ pub fn may_serve_on_error(
     };
     freshness.staleness(now) < freshness.error_grace(policy).max(freshness.grace(policy)).max(asked)
 }
+
+#[cfg(test)]
+mod tests;

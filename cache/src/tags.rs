@@ -138,3 +138,61 @@ impl Tags {
         self.block.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::fixtures::Lines;
+
+    fn of(lines: &[(&str, &str)]) -> Vec<String> {
+        Tags::of(&Lines::of(lines)).iter().map(|tag| String::from_utf8(tag.to_vec()).unwrap()).collect()
+    }
+
+    #[test]
+    fn every_spelling_is_read_with_its_own_separator() {
+        assert_eq!(of(&[("Surrogate-Key", "b a\tc,d")]), ["a", "b", "c,d"]);
+        assert_eq!(of(&[("purge-cache-tags", "b a")]), ["a", "b"]);
+        for name in ["Cache-Tag", "EDGE-CACHE-TAG", "CDN-Tag", "X-Cache-Tags", "x-magento-tags"] {
+            assert_eq!(of(&[(name, "b , a,c d,,")]), ["a", "b", "c d"], "{name}");
+        }
+        assert_eq!(of(&[("xkey", "b a,c")]), ["a", "b", "c"]);
+        assert_eq!(of(&[("X-Tags", "a"), ("Cache-Tags", "b")]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn tags_of_all_fields_and_lines_form_one_set_with_case() {
+        let lines = [("Surrogate-Key", "b a"), ("Cache-Tag", "a, B"), ("Surrogate-Key", "c")];
+        assert_eq!(of(&lines), ["B", "a", "b", "c"]);
+        let tags = Tags::of(&Lines::of(&lines));
+        assert!(tags.contains(b"B") && !tags.contains(b"C") && !tags.contains(b""));
+        assert_eq!(tags, Tags::from_list([&b"c"[..], b"b", b"", b"a", b"B", b"b"]));
+    }
+
+    #[test]
+    fn bounds_cut_and_say_so() {
+        let fits = |text: &str| !Tags::of(&Lines::of(&[("Surrogate-Key", text)])).overflowed();
+        let numbered = |count: usize| (0..count).map(|number| number.to_string()).collect::<Vec<_>>().join(" ");
+        assert!(fits(&numbered(TAGS_MAX)));
+        assert!(!fits(&numbered(TAGS_MAX + 1)));
+        assert!(fits(&"x".repeat(TAG_BYTES_MAX)));
+        assert!(!fits(&"x".repeat(TAG_BYTES_MAX + 1)));
+        let long = |count: usize| (0..count).map(|n| format!("{n:0>1024}")).collect::<Vec<_>>().join(" ");
+        assert!(fits(&long(16)));
+        assert!(!fits(&long(17)));
+        assert!(fits(&"x ".repeat(TAGS_BYTES_MAX)));
+        assert!(fits(""));
+    }
+
+    #[test]
+    fn no_tags_cost_nothing() {
+        let tags = Tags::of(&Lines::of(&[("Content-Type", "text/html"), ("Surrogate-Key", " ")]));
+        assert!(tags.is_empty() && tags.heap_bytes() == 0 && !tags.overflowed());
+    }
+
+    #[test]
+    fn every_field_in_the_table_passes_the_length_filter() {
+        assert!(FIELDS.iter().all(|(name, _)| is_tag_field(name.to_uppercase().as_bytes())));
+        assert!(!is_tag_field(b"x-magento-tagz"));
+    }
+}

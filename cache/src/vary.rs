@@ -185,3 +185,6 @@ fn put_list(line: &[u8], start: usize, out: &mut Scratch) {
         out.extend_from_slice(member);
     }
 }
+
+#[cfg(test)]
+mod tests;
