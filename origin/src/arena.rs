@@ -62,6 +62,11 @@ impl<T> Arena<T> {
     }
 
     #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.places.len()
+    }
+
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         self.places.iter().zip(0u32..).filter_map(|(place, index)| {
             place.value.as_ref().map(|value| (Key { index, generation: place.generation }, value))

@@ -32,6 +32,13 @@ impl Share for Connection {
             Connection::H2(handle) => Some(Connection::H2(handle.clone())),
         }
     }
+
+    fn exchanges_max(&self) -> u32 {
+        match self {
+            Connection::H1(_) => 1,
+            Connection::H2(handle) => u32::try_from(handle.capacity()).unwrap_or(u32::MAX),
+        }
+    }
 }
 
 /// How a connection is asked for.
@@ -269,7 +276,7 @@ impl Lease {
 
     /// The connection is open.
     pub(crate) fn connected(&mut self, connection: Connection) {
-        let shared = connection.share().map(|handle| (handle, streams_max(&connection)));
+        let shared = connection.share();
         self.hold = Hold::Ready(connection);
         self.pool.with(|state, now| state.pool.connected(self.id, shared, now.into_std()));
     }
@@ -328,13 +335,6 @@ impl Drop for Lease {
             }
             Hold::Ready(Connection::H2(_)) | Hold::Lent(Some(_)) => self.close(),
         }
-    }
-}
-
-fn streams_max(connection: &Connection) -> u32 {
-    match connection {
-        Connection::H1(_) => 1,
-        Connection::H2(handle) => u32::try_from(handle.capacity()).unwrap_or(u32::MAX),
     }
 }
 

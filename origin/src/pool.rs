@@ -51,6 +51,9 @@ pub struct Totals {
 pub trait Share: Sized {
     /// Another handle on the same connection; `None` when it carries one exchange at a time.
     fn share(&self) -> Option<Self>;
+
+    /// How many exchanges the connection carries at once, as the peer would have it at this moment.
+    fn exchanges_max(&self) -> u32;
 }
 
 /// Names one connection from the decision to open it until its last exchange has ended.
@@ -112,7 +115,6 @@ struct Connection<C> {
     handle: Option<C>,
     /// Exchanges running on it; the one it is being opened for counts.
     exchanges: u32,
-    exchanges_max: u32,
     phase: Phase,
     /// The worker that used it last.
     worker: u16,
@@ -134,6 +136,13 @@ enum Phase {
 enum Source {
     Any,
     Fresh,
+}
+
+impl<C: Share> Connection<C> {
+    fn has_room(&self) -> bool {
+        // A peer that admits no exchange at this moment holds the first one back itself.
+        self.handle.as_ref().is_some_and(|handle| self.exchanges < handle.exchanges_max().max(1))
+    }
 }
 
 struct Node<I> {
@@ -217,20 +226,18 @@ impl<I: Clone + Eq + Hash, C: Share> Pool<I, C> {
         Take::Wait(Ticket { serial, node: key })
     }
 
-    /// The connection is open and the exchange it was opened for may begin. `shared` holds the pool's own handle
-    /// and the number of exchanges it may carry at once, when it may carry several.
-    pub fn connected(&mut self, id: ConnectionId, shared: Option<(C, u32)>, now: Instant) {
+    /// The connection is open and the exchange it was opened for may begin. `shared` is the pool's own handle, when
+    /// it carries several at once.
+    pub fn connected(&mut self, id: ConnectionId, shared: Option<C>, now: Instant) {
         self.tick(now);
         let connection = &mut self.connections[id.0];
         assert_eq!(connection.phase, Phase::Connecting, "a connection connects once");
         let node = &mut self.nodes[connection.node];
         node.connecting -= 1;
         connection.retire_at = now + node.limits.lifetime;
-        if let Some((handle, exchanges_max)) = shared {
+        if let Some(handle) = shared {
             connection.phase = Phase::Shared;
             connection.handle = Some(handle);
-            // A peer that admits no exchange at this moment holds the first one back itself.
-            connection.exchanges_max = exchanges_max.max(1);
             node.shared.push(id.0);
         } else {
             connection.phase = Phase::Exclusive;

@@ -99,6 +99,44 @@ fn a_reload_keeps_tls_sessions_while_the_identity_is_unchanged() {
 }
 
 #[test]
+fn whatever_differs_in_the_identity_no_connection_is_shared() {
+    let certificate = |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let (one, other) = (certificate("one.test"), certificate("other.test"));
+    let base = || {
+        let mut settings = settings(&["https://127.0.0.1"]);
+        settings.tls.ca_pem = Some(one.cert.pem());
+        settings.tls.client_cert_pem = Some(one.cert.pem());
+        settings.tls.client_key_pem = Some(one.signing_key.serialize_pem());
+        settings
+    };
+    let edits: [&dyn Fn(&mut GroupSettings); 8] = [
+        &|s| s.servers[0].url = "https://127.0.0.2".into(),
+        &|s| s.servers[0].url = "https://127.0.0.1:8443".into(),
+        &|s| s.servers[0].url = "http://127.0.0.1:443".into(),
+        &|s| s.tls.server_name = Some("name.test".into()),
+        &|s| s.tls.verify = true,
+        &|s| s.tls.ca_pem = Some(other.cert.pem()),
+        &|s| {
+            s.tls.client_cert_pem = Some(other.cert.pem());
+            s.tls.client_key_pem = Some(other.signing_key.serialize_pem());
+        },
+        &|s| s.http2 = Http2::Never,
+    ];
+    let endpoint = |settings: &GroupSettings| {
+        let group = Group::compile(settings, None).unwrap();
+        let server = group.server(0);
+        server.endpoint(server.site.address.unwrap(), false).0
+    };
+    let shared = endpoint(&base());
+    assert_eq!(endpoint(&base()), shared, "equal settings share, whoever wrote them");
+    for (place, edit) in edits.iter().enumerate() {
+        let mut settings = base();
+        edit(&mut settings);
+        assert_ne!(endpoint(&settings), shared, "edit {place}");
+    }
+}
+
+#[test]
 fn what_may_be_shared_follows_settings_and_experience() {
     let address = "127.0.0.1:443".parse().unwrap();
     let group = |url: &str, http2| {

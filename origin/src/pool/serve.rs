@@ -46,7 +46,6 @@ impl<I: Clone + Eq + Hash, C: Share> Pool<I, C> {
             node,
             handle: None,
             exchanges: 1,
-            exchanges_max: 1,
             phase: Phase::Connecting,
             worker,
             retire_at: now,
@@ -57,11 +56,7 @@ impl<I: Clone + Eq + Hash, C: Share> Pool<I, C> {
 
     /// The oldest shared connection that can carry more, so that spare ones fall idle and go.
     fn shared_with_room(&self, node: Key) -> Option<Key> {
-        let with_room = |key: &&Key| {
-            let connection = &self.connections[**key];
-            connection.exchanges < connection.exchanges_max
-        };
-        self.nodes[node].shared.iter().find(with_room).copied()
+        self.nodes[node].shared.iter().copied().find(|&key| self.connections[key].has_room())
     }
 
     /// The newest idle connection of the worker's own, else the newest of anyone's, so that the rest can shrink.

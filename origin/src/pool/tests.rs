@@ -14,11 +14,16 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Handle {
     serial: u32,
     shared: bool,
+    streams: u32,
 }
 
 impl Share for Handle {
     fn share(&self) -> Option<Self> {
         self.shared.then_some(*self)
+    }
+
+    fn exchanges_max(&self) -> u32 {
+        self.streams
     }
 }
 
@@ -37,11 +42,11 @@ const SHARING: Limits = Limits { sharing: true, ..LIMITS };
 const ROOMY: Totals = Totals { connections_max: 100, idle_max: 100 };
 
 fn exclusive(serial: u32) -> Handle {
-    Handle { serial, shared: false }
+    Handle { serial, shared: false, streams: 1 }
 }
 
-fn shared(serial: u32) -> Handle {
-    Handle { serial, shared: true }
+fn shared(serial: u32, streams: u32) -> Handle {
+    Handle { serial, shared: true, streams }
 }
 
 fn opens(take: Take<Handle>) -> ConnectionId {
@@ -213,7 +218,7 @@ fn while_a_connection_that_may_be_shared_is_opened_others_wait_for_it() {
     let (mut pool, now) = (TestPool::new(ROOMY), Instant::now());
     let id = opens(pool.take(&"a", SHARING, 0, now));
     let tickets = [waits(pool.take(&"a", SHARING, 0, now)), waits(pool.take(&"a", SHARING, 0, now))];
-    pool.connected(id, Some((shared(1), 2)), now);
+    pool.connected(id, Some(shared(1, 2)), now);
     let events = pool.take_events();
     // It carries two exchanges; the third has another opened.
     let [Event::Granted(first, Grant::Reuse(reused, _)), Event::Granted(second, Grant::Open(_))] = events[..] else {
@@ -245,10 +250,10 @@ fn if_it_proves_exclusive_or_fails_the_others_open_their_own_at_once() {
 fn a_shared_connection_that_goes_away_is_lent_no_more_and_ends_with_its_last_stream() {
     let (mut pool, now) = (TestPool::new(ROOMY), Instant::now());
     let id = opens(pool.take(&"a", SHARING, 0, now));
-    pool.connected(id, Some((shared(1), 100)), now);
+    pool.connected(id, Some(shared(1, 100)), now);
     assert_eq!(reuses(pool.take(&"a", SHARING, 0, now)), (id, 1));
     pool.closed(id, now);
-    assert_eq!(pool.take_events(), vec![Event::Close(shared(1), Retirement::Broken)]);
+    assert_eq!(pool.take_events(), vec![Event::Close(shared(1, 100), Retirement::Broken)]);
     opens(pool.take(&"a", SHARING, 0, now));
     assert_eq!(pool.open(), 2);
     pool.stream_ended(id, now);
@@ -260,13 +265,13 @@ fn a_shared_connection_that_goes_away_is_lent_no_more_and_ends_with_its_last_str
 fn a_shared_connection_without_streams_is_idle_and_expires() {
     let (mut pool, now) = (TestPool::new(ROOMY), Instant::now());
     let id = opens(pool.take(&"a", SHARING, 0, now));
-    pool.connected(id, Some((shared(1), 100)), now);
+    pool.connected(id, Some(shared(1, 100)), now);
     pool.stream_ended(id, now);
     assert_eq!(pool.idle(), 1);
     assert_eq!(reuses(pool.take(&"a", SHARING, 0, now + SECOND)), (id, 1));
     pool.stream_ended(id, now + SECOND);
     pool.tick(now + 11 * SECOND);
-    assert_eq!(pool.take_events(), vec![Event::Close(shared(1), Retirement::Idle)]);
+    assert_eq!(pool.take_events(), vec![Event::Close(shared(1, 100), Retirement::Idle)]);
     pool.audit();
 }
 
@@ -317,7 +322,7 @@ impl<I: Clone + Eq + Hash, C: Share> Pool<I, C> {
     }
 
     fn audit_waiting(&self, node: &Node<I>) {
-        let full = |key: &Key| self.connections[*key].exchanges >= self.connections[*key].exchanges_max;
+        let full = |key: &Key| !self.connections[*key].has_room();
         assert!(node.idle.is_empty() && node.shared.iter().all(full), "nobody waits while one could be lent");
         let expects_shared = node.limits.sharing && node.connecting > 0;
         if node.open < node.limits.connections_max && !expects_shared {
@@ -382,6 +387,13 @@ impl World {
     }
 
     fn apply(&mut self, step: &Step) {
+        self.act(step);
+        self.drain_events();
+        self.pool.audit();
+        assert_eq!(self.pool.waiting(), self.waiting.len());
+    }
+
+    fn act(&mut self, step: &Step) {
         match *step {
             Step::Take { identity, worker, sharing, idle_max, fresh } => {
                 self.take(identity, worker, Limits { idle_max, sharing, ..LIMITS }, fresh);
@@ -415,9 +427,6 @@ impl World {
             Step::Drain => self.pool.drain(),
             _ => {}
         }
-        self.drain_events();
-        self.pool.audit();
-        assert_eq!(self.pool.waiting(), self.waiting.len());
     }
 
     fn take(&mut self, identity: usize, worker: u16, limits: Limits, fresh: bool) {
@@ -443,8 +452,8 @@ impl World {
         }
         let id = self.connecting.swap_remove(pick % self.connecting.len());
         self.serial += 1;
-        let handle = Handle { serial: self.serial, shared: streams.is_some() };
-        self.pool.connected(id, streams.map(|streams| (handle, streams)), self.now);
+        let handle = Handle { serial: self.serial, shared: streams.is_some(), streams: streams.unwrap_or(1) };
+        self.pool.connected(id, handle.share(), self.now);
         self.busy.push((id, handle));
     }
 
@@ -489,6 +498,47 @@ impl World {
         assert_eq!((self.pool.open(), self.pool.idle(), self.pool.waiting()), (0, 0, 0));
         assert_eq!((self.pool.nodes.len(), self.pool.index.len(), self.pool.blocked.len()), (0, 0, 0));
     }
+}
+
+/// A fixed sequence of numbers that looks random (`SplitMix64`).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+}
+
+#[test]
+fn nothing_leaks_over_a_million_requests_with_random_faults() {
+    let mut world = World::new(Totals { connections_max: 9, idle_max: 5 });
+    let mut dice = Dice(7);
+    for turn in 0..1_000_000u32 {
+        let identity = dice.below(4) as usize;
+        world.take(identity, dice.below(3) as u16, Limits { sharing: identity == 0, ..LIMITS }, dice.below(20) == 0);
+        let pick = dice.below(64) as usize;
+        let streams = (identity == 0).then(|| dice.below(4) as u32);
+        world.connect(pick, streams);
+        for _ in 0..2 {
+            let pick = dice.below(64) as usize;
+            world.act(&match dice.below(16) {
+                0 => Step::Fail { pick },
+                1 => Step::Break { pick },
+                2 => Step::GiveUp { pick },
+                3 => Step::Advance { millis: dice.below(2_000) },
+                _ => Step::Finish { pick, worker: 1 },
+            });
+            world.drain_events();
+        }
+        if turn % 1_000 == 0 {
+            world.pool.audit();
+        }
+    }
+    world.wind_down();
+    assert!(world.pool.connections.capacity() < 64, "tables stay as small as what they held");
 }
 
 proptest! {
