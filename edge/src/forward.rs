@@ -4,7 +4,8 @@
 //! node adds what it vouches for. Adding comes last, so no client can strip or spoof it (K1, P1).
 //!
 //! Never in the result: Host and framing fields (the origin side writes those from the request itself), Expect (the
-//! node answers it), and fields that make some origins act on another URL, method or client than the edge saw.
+//! node answers it), Max-Forwards (it limits OPTIONS and TRACE only; E4), and fields that make some origins act on
+//! another URL, method or client than the edge saw.
 
 use std::net::IpAddr;
 
@@ -90,12 +91,14 @@ pub fn forward_headers(fields: &impl OwnedLines, context: &ForwardContext<'_>) -
     headers
 }
 
-/// Whether a line of the client is passed on. Origins behind CGI read `_` in a name as `-`, so it counts as that.
+/// Whether a line of the client is passed on. Origins behind CGI read `_` in a name as `-`, some read `.` and others so
+/// too, so every byte that is neither letter nor digit counts as `-`.
 fn passes(name: &str, context: &ForwardContext<'_>) -> bool {
-    if name.contains('_') {
-        return passes_exactly(&name.replace('_', "-"), context);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if name.bytes().all(plain) {
+        return passes_exactly(name, context);
     }
-    passes_exactly(name, context)
+    passes_exactly(&name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"), context)
 }
 
 fn passes_exactly(name: &str, context: &ForwardContext<'_>) -> bool {
@@ -115,7 +118,7 @@ fn passes_exactly(name: &str, context: &ForwardContext<'_>) -> bool {
 }
 
 /// Removes what Connection names and may name (RFC 9110 7.6.1). What is looked up is the result, not the list, so a
-/// long Connection costs one look-up per word.
+/// long Connection costs one look-up per word. Claims that are still there are a trusted proxy's, and stay.
 fn drop_nominated(fields: &impl Fields, headers: &mut HeaderMap) {
     for option in fields.named("connection").flat_map(|value| value.split(|&byte| byte == b',')) {
         let option = option.trim_ascii();
@@ -125,6 +128,7 @@ fn drop_nominated(fields: &impl Fields, headers: &mut HeaderMap) {
         }
         if let Ok(name) = HeaderName::from_bytes(option)
             && hop_by_hop::may_be_nominated(name.as_str())
+            && !client::is_claim(name.as_str())
         {
             headers.remove(name);
         }

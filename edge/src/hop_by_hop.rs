@@ -6,19 +6,25 @@
 use http::header::{self, HeaderMap, HeaderName};
 
 /// Never removed because Connection names them.
-const NEVER_NOMINATED: [&str; 13] = [
+const NEVER_NOMINATED: [&str; 19] = [
     "age",
     "authorization",
     "cache-control",
+    "cdn-cache-control",
+    "cdn-loop", // RFC 8586 2
     "cookie",
     "date",
     "etag",
     "expires",
     "host",
+    "last-modified",
     "location",
+    "pragma",
     "range",
     "set-cookie",
+    "surrogate-control",
     "vary",
+    "via",
     "www-authenticate",
 ];
 

@@ -130,7 +130,8 @@ fn k1_what_the_node_adds_cannot_be_nominated_away() {
 }
 
 /// P1 and E3: what a stranger may not tell the origin.
-const SPOOFED: [&str; 20] = [
+const SPOOFED: [&str; 21] = [
+    "X.Forwarded.Port",
     "X-Forwarded-Scheme",
     "X-Forwarded-Port",
     "X-Forwarded-Server",
@@ -173,6 +174,7 @@ fn p1_a_trusted_proxy_is_added_to() {
         ("X-Forwarded-Proto", "https"),
         ("X-Forwarded-Host", "public.example"),
         ("X-Original-URL", "/admin"),
+        ("Connection", "X-Forwarded-For, Forwarded"),
     ];
     let headers = forward(Setting { peer_trusted: true, ..PLAIN }, &flat(&claims));
     assert_eq!(values(&headers, "x-forwarded-for"), ["198.51.100.7, 10.0.0.2, 192.0.2.1"]);
@@ -210,6 +212,8 @@ fn k3_loops_are_counted_by_either_field() {
     assert_eq!(count(&[("CDN-Loop", "other, pop1;v=1"), ("CDN-Loop", "pop1")]), 2);
     assert_eq!(count(&[("Via", "1.1 other, 2 pop1 (headland)")]), 1);
     assert_eq!(count(&[("CDN-Loop", "pop12, xpop1"), ("Via", "1.1 pop12")]), 0);
+    let hidden = forward(PLAIN, &flat(&[("CDN-Loop", "other"), ("Connection", "CDN-Loop, Via")]));
+    assert_eq!(loop_count(&hidden, "other"), 1);
     let second_hop = forward(PLAIN, &forward(PLAIN, &flat(&[])));
     assert_eq!(loop_count(&second_hop, "pop1"), 2);
 }

@@ -105,9 +105,10 @@ impl HeadParser {
         Self::default()
     }
 
-    /// Whether nothing of a head was seen yet: such a connection is idle, and closing it loses no request.
+    /// Whether nothing of a head was seen yet (empty lines are not of it): such a connection is idle, and closing it
+    /// loses no request.
     pub fn is_idle(&self) -> bool {
-        self.scanned == 0
+        self.request_line.is_none() && self.scanned == self.line_start
     }
 
     /// Goes on with what the buffer holds beyond the last call. After a refusal the parser is of no further use.

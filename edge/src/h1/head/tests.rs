@@ -243,7 +243,12 @@ fn every_byte_is_judged_wherever_it_stands_in_a_value() {
 #[test]
 fn a_parser_is_idle_until_the_first_byte() {
     let mut parser = HeadParser::new();
+    let mut buffer = BytesMut::new();
     assert!(parser.is_idle());
-    assert!(feed(&mut parser, &mut BytesMut::new(), [b"G".as_slice()]).is_none());
+    assert!(feed(&mut parser, &mut buffer, [b"\r\n".as_slice()]).is_none());
+    assert!(parser.is_idle());
+    assert!(feed(&mut parser, &mut buffer, [b"G".as_slice()]).is_none());
+    assert!(!parser.is_idle());
+    assert!(feed(&mut parser, &mut buffer, [b"ET / HTTP/1.1\r\n".as_slice()]).is_none());
     assert!(!parser.is_idle());
 }
