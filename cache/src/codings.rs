@@ -5,11 +5,10 @@
 //! because a response in an unknown coding that varies on Accept-Encoding is not stored (see [`crate::admit`]).
 
 use crate::Fields;
-use crate::syntax;
+use crate::syntax::{self, is_ows};
 
-/// The codings, in the order of their bits. `identity` is bit 0.
-const NAMES: [&[u8]; 8] = [b"identity", b"gzip", b"br", b"zstd", b"deflate", b"compress", b"dcb", b"dcz"];
-const IDENTITY: u8 = 1;
+/// The coding that is acceptable unless refused.
+const IDENTITY: u8 = 1 << 0;
 
 /// What a request's Accept-Encoding allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,23 +17,11 @@ pub struct AcceptedCodings(u8);
 impl AcceptedCodings {
     /// Reads the Accept-Encoding lines of a request.
     pub fn of(request: &impl Fields) -> Self {
-        let (mut accepted, mut refused, mut star) = (0_u8, 0_u8, None);
-        for (name, allowed) in request.named("accept-encoding").flat_map(members) {
-            if name == b"*" {
-                star = Some(allowed);
-            } else if let Some(bit) = bit_of(name) {
-                // Of two words about one coding the refusal counts.
-                *(if allowed { &mut accepted } else { &mut refused }) |= bit;
-            }
+        let mut tally = Tally::default();
+        for line in request.named("accept-encoding") {
+            tally.add_line(line);
         }
-        accepted &= !refused;
-        match star {
-            Some(true) => accepted |= !refused,
-            // RFC 9110 section 12.5.3: identity is acceptable unless refused by name or by `*;q=0`.
-            Some(false) => {}
-            None => accepted |= IDENTITY & !refused,
-        }
-        AcceptedCodings(accepted)
+        tally.accepted()
     }
 
     /// One byte that is equal for equal sets.
@@ -54,22 +41,62 @@ pub(crate) fn all_known(content_encoding: &[&[u8]]) -> bool {
     codings.map(syntax::trim).filter(|coding| !coding.is_empty()).all(|coding| bit_of(coding).is_some())
 }
 
+/// The bit of a coding. RFC 9110 section 8.4.1: names are case-insensitive; x-gzip and x-compress are the same as the
+/// plain names.
 fn bit_of(coding: &[u8]) -> Option<u8> {
-    // RFC 9110 section 8.4.1: names are case-insensitive; x-gzip and x-compress are equivalent to the plain names.
-    let plain = match coding {
-        [b'x' | b'X', b'-', plain @ ..] if matches!(plain.len(), 4 | 8) => plain,
-        _ => coding,
+    // Told apart by length, because this runs on every hit that varies on the field.
+    let candidates: &[(&[u8], u8)] = match coding.len() {
+        2 => &[(b"br", 1 << 2)],
+        3 => &[(b"dcb", 1 << 6), (b"dcz", 1 << 7)],
+        4 => &[(b"gzip", 1 << 1), (b"zstd", 1 << 3)],
+        6 => &[(b"x-gzip", 1 << 1)],
+        7 => &[(b"deflate", 1 << 4)],
+        8 => &[(b"identity", IDENTITY), (b"compress", 1 << 5)],
+        10 => &[(b"x-compress", 1 << 5)],
+        _ => &[],
     };
-    NAMES.iter().position(|name| plain.eq_ignore_ascii_case(name)).map(|bit| 1 << bit)
+    candidates.iter().find(|(name, _)| coding.eq_ignore_ascii_case(name)).map(|(_, bit)| *bit)
 }
 
-/// Each member of one line: the coding, and whether its weight allows it.
-fn members(line: &[u8]) -> impl Iterator<Item = (&[u8], bool)> {
-    line.split(|&b| b == b',').map(|member| {
-        let mut parts = member.split(|&b| b == b';').map(syntax::trim);
-        let name = parts.next().unwrap_or_default();
-        (name, !parts.any(is_zero_weight))
-    })
+/// What the members read so far say.
+#[derive(Default)]
+struct Tally {
+    accepted: u8,
+    refused: u8,
+    star: Option<bool>,
+}
+
+impl Tally {
+    /// One pass over the bytes; a member ends at a comma.
+    fn add_line(&mut self, mut line: &[u8]) {
+        while !line.is_empty() {
+            let end = line.iter().position(|&b| b == b',').unwrap_or(line.len());
+            self.add_member(syntax::trim(&line[..end]));
+            line = line.get(end + 1..).unwrap_or_default();
+        }
+    }
+
+    fn add_member(&mut self, member: &[u8]) {
+        let name_end = member.iter().position(|&b| b == b';' || is_ows(b)).unwrap_or(member.len());
+        let (name, parameters) = member.split_at(name_end);
+        let allowed = !parameters.split(|&b| b == b';').map(syntax::trim).any(is_zero_weight);
+        if name == b"*" {
+            self.star = Some(allowed);
+        } else if let Some(bit) = bit_of(name) {
+            // Of two words about one coding the refusal counts.
+            *(if allowed { &mut self.accepted } else { &mut self.refused }) |= bit;
+        }
+    }
+
+    fn accepted(&self) -> AcceptedCodings {
+        let accepted = match self.star {
+            Some(true) => u8::MAX,
+            // RFC 9110 section 12.5.3: identity is acceptable unless refused by name or by `*;q=0`.
+            Some(false) => self.accepted,
+            None => self.accepted | IDENTITY,
+        };
+        AcceptedCodings(accepted & !self.refused)
+    }
 }
 
 /// RFC 9110 section 12.4.2: `q=0`, with up to three zeros behind the point, means "not acceptable".

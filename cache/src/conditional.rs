@@ -107,12 +107,11 @@ fn matches_any(lines: &[&[u8]], stored: Option<&[u8]>, compare: fn(&[u8], &[u8])
 
 /// RFC 9110 section 13.1.4: ignored when it is no date, or when the response has no modification date.
 fn unmodified_since(request: &RequestFacts, stored: &Validators, received: Time) -> bool {
-    let limit = request.if_unmodified_since.and_then(|date| http_date::parse(date, received));
+    let Some(limit) = request.if_unmodified_since.and_then(|date| http_date::parse(date, received)) else {
+        return true;
+    };
     let modified = stored.last_modified.and_then(|date| http_date::parse(date, received));
-    match (limit, modified) {
-        (Some(limit), Some(modified)) => modified <= limit,
-        _ => true,
-    }
+    modified.is_none_or(|modified| modified <= limit)
 }
 
 /// RFC 9110 section 13.1.3: ignored when it is no date. RFC 9111 section 4.3.2: without Last-Modified it is compared

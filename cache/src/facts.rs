@@ -179,3 +179,89 @@ pub fn is_targeted_field(name: &[u8]) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::Lines as Message;
+
+    #[test]
+    fn every_field_is_found_in_any_case() {
+        let lines = [
+            ("RANGE", "bytes=0-1"),
+            ("cookie", "a=b"),
+            ("AUTHORIZATION", "x"),
+            ("If-match", "\"1\""),
+            ("If-Match", "\"2\""),
+            ("if-RANGE", "\"3\""),
+            ("If-None-Match", "\"4\""),
+            ("if-none-match", "\"5\""),
+            ("If-Modified-Since", "a"),
+            ("If-Unmodified-Since", "b"),
+            ("X-HTTP-METHOD", "PUT"),
+            ("Cache-Control", "no-cache"),
+        ];
+        let message = Message::of(&lines);
+        let facts = RequestFacts::gather(&Method::GET, &message);
+        assert!(facts.cookie && facts.authorization && facts.method_override && facts.directives.no_cache);
+        assert_eq!((facts.range, facts.if_range), (Some(&b"bytes=0-1"[..]), Some(&b"\"3\""[..])));
+        assert_eq!(facts.if_match.as_slice(), [b"\"1\"", b"\"2\""]);
+        assert_eq!(facts.if_none_match.as_slice(), [b"\"4\"", b"\"5\""]);
+        assert_eq!((facts.if_modified_since, facts.if_unmodified_since), (Some(&b"a"[..]), Some(&b"b"[..])));
+    }
+
+    #[test]
+    fn fields_of_a_browser_leave_no_trace_but_the_cookie() {
+        let message = Message::of(&[
+            ("Host", "example.com"),
+            ("Sec-Fetch-Site", "none"),
+            ("User-Agent", "Mozilla/5.0"),
+            ("Accept", "*/*"),
+            ("Accept-Encoding", "gzip, deflate, br, zstd"),
+            ("Accept-Language", "en"),
+            ("Upgrade-Insecure-Requests", "1"),
+            ("Cookie", "a=b"),
+        ]);
+        let facts = RequestFacts::gather(&Method::GET, &message);
+        assert_eq!(facts.directives, RequestDirectives::default());
+        assert!(facts.cookie && !facts.authorization && !facts.method_override);
+        assert!(facts.range.is_none() && facts.if_none_match.is_empty() && facts.if_modified_since.is_none());
+    }
+
+    #[test]
+    fn a_field_that_is_no_list_is_invalid_when_it_comes_twice() {
+        for name in ["Range", "If-Range", "If-Modified-Since", "If-Unmodified-Since"] {
+            let message = Message::of(&[(name, "a"), (name, "a"), (name, "a")]);
+            let facts = RequestFacts::gather(&Method::GET, &message);
+            let values = [facts.range, facts.if_range, facts.if_modified_since, facts.if_unmodified_since];
+            assert_eq!(values.into_iter().flatten().collect::<Vec<_>>(), [b""], "{name}");
+        }
+    }
+
+    #[test]
+    fn of_a_response_the_first_validator_and_all_lists_are_kept() {
+        let message = Message::of(&[
+            ("ETAG", "\"1\""),
+            ("etag", "\"2\""),
+            ("Date", "x"),
+            ("Date", "y"),
+            ("Last-Modified", "m"),
+            ("Expires", "0"),
+            ("expires", "1"),
+            ("Vary", "a"),
+            ("VARY", "b"),
+            ("Age", "1"),
+            ("Set-Cookie", "a=b"),
+            ("Content-Encoding", "br"),
+            ("Pragma", "No-Cache"),
+        ]);
+        let facts = ResponseFacts::gather(&message);
+        assert_eq!((facts.etag, facts.date), (Some(&b"\"1\""[..]), Some(&b"x"[..])));
+        assert_eq!(facts.last_modified, Some(&b"m"[..]));
+        assert_eq!(
+            (facts.expires.len(), facts.vary.len(), facts.age.len(), facts.content_encoding.len()),
+            (2, 2, 1, 1)
+        );
+        assert!(facts.set_cookie && facts.pragma_no_cache);
+    }
+}

@@ -143,23 +143,27 @@ impl VaryFacts {
 fn put_value(name: &str, request: &impl Fields, out: &mut Scratch) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
-    let mut lines = request.named(name).peekable();
     match name {
         "accept-encoding" => out.push(AcceptedCodings::of(request).bits()),
-        _ if lines.peek().is_none() => {}
         // No list: a comma is part of a cookie's value (RFC 6265 section 5.4; RFC 9113 section 8.2.3 for the lines).
-        "cookie" => lines.for_each(|line| {
-            out.extend_from_slice(b"; ");
-            out.extend_from_slice(line);
-        }),
-        _ => {
-            out.push(b'=');
-            lines.for_each(|line| put_list(line, start + 5, out));
-            // RFC 9110 section 12.5.4: language ranges are matched without regard to case.
-            if name == "accept-language" {
-                out[start + 5..].make_ascii_lowercase();
+        "cookie" => {
+            for line in request.named(name) {
+                out.extend_from_slice(b"; ");
+                out.extend_from_slice(line);
             }
         }
+        _ => {
+            for line in request.named(name) {
+                if out.len() == start + 4 {
+                    out.push(b'=');
+                }
+                put_list(line, start + 5, out);
+            }
+        }
+    }
+    // RFC 9110 section 12.5.4: language ranges are matched without regard to case.
+    if name == "accept-language" {
+        out[start + 4..].make_ascii_lowercase();
     }
     let len = (out.len() - start - 4) as u32;
     out[start..start + 4].copy_from_slice(&len.to_le_bytes());
