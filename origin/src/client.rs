@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::counters::{Count, Counters, Snapshot};
 use crate::error::FetchError;
 use crate::exchange::{Deadlines, Home};
-use crate::group::{Group, Tried};
+use crate::group::{Group, InFlight, Tried};
 pub use crate::lease::Connections;
 use crate::lease::SharedPool;
 use crate::message::{Interim, Request, Response};
@@ -123,9 +123,9 @@ impl Client {
             refreshed: false,
             fresh: false,
         };
-        let mut place = group.choose(&course.tried, Instant::now().into_std());
+        let (mut place, mut in_flight) = group.choose(&course.tried, Instant::now().into_std());
         loop {
-            let failed = match self.attempt(group, place, &mut request, &course).await {
+            let failed = match self.attempt(group, place, in_flight, &mut request, &course).await {
                 Ok(response) => {
                     group.succeeded(place, Instant::now().into_std());
                     return Ok(response);
@@ -138,9 +138,11 @@ impl Client {
             if !self.goes_on(group, &mut course, &request, &failed) {
                 return Err(failed.error);
             }
-            if !course.fresh {
+            if course.fresh {
+                in_flight = group.begin(place);
+            } else {
                 course.tried.push(place);
-                place = group.choose(&course.tried, Instant::now().into_std());
+                (place, in_flight) = group.choose(&course.tried, Instant::now().into_std());
             }
         }
     }
@@ -170,11 +172,11 @@ impl Client {
         &self,
         group: &Arc<Group>,
         place: usize,
+        in_flight: InFlight,
         request: &mut Request,
         course: &Course,
     ) -> Result<Response, Failed> {
         let began = Instant::now();
-        let in_flight = group.begin(place);
         let way = Way {
             pool: &self.pool,
             counters: &self.counters,

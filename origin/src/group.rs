@@ -138,8 +138,9 @@ impl Group {
         &self.servers[place]
     }
 
-    /// The server to ask, by balance and health, and not one of `tried` while there is another.
-    pub(crate) fn choose(&self, tried: &Tried, now: Instant) -> usize {
+    /// The server to ask, by balance and health, and not one of `tried` while there is another; it counts as at work
+    /// from now on.
+    pub(crate) fn choose(&self, tried: &Tried, now: Instant) -> (usize, InFlight) {
         let candidate = |(place, server): (usize, &Server)| Candidate {
             weight: server.weight,
             backup: server.backup,
@@ -148,14 +149,16 @@ impl Group {
             tried: tried.contains(&place),
         };
         if self.servers.len() == 1 {
-            return 0;
+            return (0, self.begin(0));
         }
-        // Candidates are taken under the lock, or all workers would find the same server the least busy.
+        // Load is read and raised under one lock, or all workers would find the same server the least busy.
         let mut turns = self.turns.lock();
         let candidates: SmallVec<[Candidate; 8]> = self.servers.iter().enumerate().map(candidate).collect();
-        turns.pick(&candidates).expect("a group has at least one server")
+        let place = turns.pick(&candidates).expect("a group has at least one server");
+        (place, self.begin(place))
     }
 
+    /// The server is at work on one more request.
     pub(crate) fn begin(&self, place: usize) -> InFlight {
         let state = &self.servers[place].state;
         state.in_flight.fetch_add(1, Relaxed);

@@ -80,21 +80,73 @@ fn workers(count: u16, client: &Arc<Client>, group: &Arc<Group>) -> Vec<(mpsc::S
     (0..count).map(start).collect()
 }
 
-#[test]
-fn two_thousand_sequential_requests_of_eight_workers_take_one_connection_or_two() {
-    let origin = Origin::start(|_| Answer::text("hello"));
-    let (client, group) = (Client::new(LIMITS), group(&[&origin.url()], |_| {}));
-    let workers = workers(8, &client, &group);
+/// Takes turns over eight workers with their own runtimes; all but the first request find a connection.
+fn two_thousand_sequential_requests(origin: &Origin, client: &Arc<Client>, group: &Arc<Group>) {
+    let workers = workers(8, client, group);
     for round in 0..2_000 {
         let (tell, reported) = &workers[round % workers.len()];
         tell.send(()).unwrap();
-        assert_eq!(reported.recv_timeout(Duration::from_secs(10)).unwrap(), round > 0);
+        assert_eq!(reported.recv_timeout(Duration::from_secs(10)).unwrap(), round > 0, "round {round}");
     }
     assert!((1..=2).contains(&origin.connections()), "{} connections", origin.connections());
     let counters = client.counters();
     assert_eq!((counters.requests, counters.opened + counters.reused), (2_000, 2_000));
     assert_eq!(counters.first_byte.buckets.iter().sum::<u64>(), 2_000);
     assert_eq!(client.open_connections(), Connections { open: 1, idle: 1, waiting: 0 });
+}
+
+#[test]
+fn two_thousand_sequential_requests_of_eight_workers_take_one_connection_or_two() {
+    let origin = Origin::start(|_| Answer::text("hello"));
+    let (client, group) = (Client::new(LIMITS), group(&[&origin.url()], |_| {}));
+    two_thousand_sequential_requests(&origin, &client, &group);
+}
+
+#[test]
+fn so_they_do_over_tls_with_one_handshake() {
+    let origin = Origin::start_tls(|_| Answer::text("hello"));
+    let (client, group) = (Client::new(LIMITS), group(&[&origin.url()], |settings| trust(settings, &origin)));
+    two_thousand_sequential_requests(&origin, &client, &group);
+}
+
+fn trust(settings: &mut GroupSettings, origin: &Origin) {
+    settings.tls.verify = true;
+    settings.tls.ca_pem = origin.certificate();
+    settings.tls.server_name = Some("origin.test".into());
+}
+
+#[test]
+fn a_server_that_chose_http_1_1_is_not_waited_for_as_if_it_could_share() {
+    let origin = Origin::start_tls(|_| Answer::never());
+    let (client, group) = (Client::new(LIMITS), group(&[&origin.url()], |settings| trust(settings, &origin)));
+    on_a_runtime(async {
+        let fetches = (0..6).map(|_| {
+            let (client, group) = (client.clone(), group.clone());
+            tokio::spawn(async move { fetch(&client, &group, get("/")).await.map(drop) })
+        });
+        let fetches: Vec<_> = fetches.collect();
+        origin.wait_for_seen(6).await;
+        fetches.iter().for_each(tokio::task::JoinHandle::abort);
+    });
+    assert_eq!((origin.connections(), client.counters().queued), (6, 5));
+}
+
+#[test]
+fn a_certificate_that_is_not_trusted_is_refused_and_nothing_is_sent() {
+    let origin = Origin::start_tls(|_| Answer::text("hello"));
+    let (client, group) = (
+        Client::new(LIMITS),
+        group(&[&origin.url()], |settings| {
+            trust(settings, &origin);
+            settings.tls.server_name = Some("other.test".into());
+        }),
+    );
+    on_a_runtime(async {
+        let error = fetch(&client, &group, get("/")).await.err().unwrap();
+        assert_eq!((error.word(), error.nothing_sent), ("tls_certificate_error", true));
+    });
+    assert!(origin.seen().is_empty());
+    assert_eq!(client.open_connections(), Connections::default());
 }
 
 #[test]

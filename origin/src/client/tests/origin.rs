@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use socket2::{Domain, Socket, Type};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 /// A request as the server saw it.
 #[derive(Clone, Debug)]
@@ -63,10 +64,33 @@ struct Record {
 pub(crate) struct Origin {
     address: SocketAddr,
     record: Arc<Record>,
+    /// Its certificate, when it speaks TLS.
+    certificate: Option<String>,
 }
 
 impl Origin {
     pub(crate) fn start(script: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start_with(script, None)
+    }
+
+    /// Speaks TLS as `origin.test`, and by ALPN HTTP/1.1 only.
+    pub(crate) fn start_tls(script: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
+        let certified = rcgen::generate_simple_self_signed(["origin.test".to_owned()]).unwrap();
+        let key = certified.signing_key.serialize_der().try_into().unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certified.cert.der().clone()], key)
+            .unwrap();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let mut origin = Self::start_with(script, Some(TlsAcceptor::from(Arc::new(config))));
+        origin.certificate = Some(certified.cert.pem());
+        origin
+    }
+
+    fn start_with(script: impl Fn(&Seen) -> Answer + Send + Sync + 'static, tls: Option<TlsAcceptor>) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -81,11 +105,11 @@ impl Origin {
                 let listener = TcpListener::from_std(listener).unwrap();
                 while let Ok((stream, _)) = listener.accept().await {
                     kept.tally.send_modify(|tally| tally.connections += 1);
-                    tokio::spawn(serve(stream, kept.clone()));
+                    tokio::spawn(welcome(stream, tls.clone(), kept.clone()));
                 }
             });
         });
-        Origin { address, record }
+        Origin { address, record, certificate: None }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -93,7 +117,12 @@ impl Origin {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.certificate.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    pub(crate) fn certificate(&self) -> Option<String> {
+        self.certificate.clone()
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -132,7 +161,18 @@ impl Dead {
     }
 }
 
-async fn serve(mut stream: TcpStream, record: Arc<Record>) {
+async fn welcome(stream: TcpStream, tls: Option<TlsAcceptor>, record: Arc<Record>) {
+    match tls {
+        None => serve(stream, record).await,
+        Some(tls) => {
+            if let Ok(stream) = tls.accept(stream).await {
+                serve(stream, record).await;
+            }
+        }
+    }
+}
+
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, record: Arc<Record>) {
     let mut input = Vec::new();
     for turn in 0.. {
         let Some(method) = read_request(&mut stream, &mut input).await else { break };
@@ -150,7 +190,7 @@ async fn serve(mut stream: TcpStream, record: Arc<Record>) {
 }
 
 /// Reads one request with its body; its method, or `None` at the end.
-async fn read_request(stream: &mut TcpStream, input: &mut Vec<u8>) -> Option<String> {
+async fn read_request(stream: &mut (impl AsyncRead + Unpin), input: &mut Vec<u8>) -> Option<String> {
     loop {
         if let Some(end) = input.windows(4).position(|window| window == b"\r\n\r\n") {
             let head = String::from_utf8(input[..end].to_vec()).ok()?.to_ascii_lowercase();
