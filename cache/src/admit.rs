@@ -23,12 +23,15 @@ use crate::{Fields, Time};
 pub enum Refusal {
     /// The request's method is not GET, or may be overridden.
     Method,
-    /// The status is interim, not understood where must-understand asks for it, or due to the request itself.
+    /// The status is interim, not understood where must-understand asks for it, due to the request itself, or an error
+    /// that nobody gave a lifetime.
     Status,
     /// 206 and 304 are not complete responses.
     Partial,
-    /// no-store, of the response or of the request.
+    /// no-store of the response.
     NoStore,
+    /// no-store of the request: this exchange leaves no trace, the next one may.
+    Request,
     /// private: for one user only.
     Private,
     /// The request had Authorization and the response does not allow sharing (RFC 9111 section 3.5).
@@ -47,11 +50,12 @@ pub enum Refusal {
 
 impl Refusal {
     /// All words of [`Refusal::word`], in the order of [`Refusal::index`].
-    pub const WORDS: [&'static str; 11] = [
+    pub const WORDS: [&'static str; 12] = [
         "method",
         "status",
         "partial",
         "no-store",
+        "request",
         "private",
         "authorization",
         "set-cookie",
@@ -70,6 +74,22 @@ impl Refusal {
     pub const fn word(self) -> &'static str {
         Self::WORDS[self.index()]
     }
+
+    /// Whether the next response under the same key will likely be refused as well, whoever asks: only then should the
+    /// key be remembered as uncacheable. What one request alone can cause (its method, no-store, credentials, an
+    /// error) must not spoil the key for all others.
+    pub const fn is_lasting(self) -> bool {
+        match self {
+            Refusal::Method | Refusal::Request | Refusal::Authorization | Refusal::Status | Refusal::Partial => false,
+            Refusal::NoStore
+            | Refusal::Private
+            | Refusal::SetCookie
+            | Refusal::VaryStar
+            | Refusal::Vary
+            | Refusal::Zero
+            | Refusal::Policy => true,
+        }
+    }
 }
 
 /// A response that may be stored.
@@ -81,7 +101,8 @@ pub struct Admitted {
     pub withheld: FieldNames,
 }
 
-/// The verdict on a response head (RFC 9111 section 3).
+/// The verdict on a response head (RFC 9111 section 3). `request` is the one that was sent to the origin: a fill that
+/// asks with GET on behalf of a HEAD has the method GET.
 pub fn admit<R: Fields>(
     request: &RequestFacts,
     policy: &Policy,
@@ -96,7 +117,10 @@ pub fn admit<R: Fields>(
     refuse_by_directives(request, &facts)?;
     let vary = vary_of(&facts)?;
     let freshness = Freshness::of(request, &facts, policy, status, request_time, response_time);
-    if !is_permitted(&facts, &freshness, status) || !is_of_use(&facts, &freshness, policy, response_time) {
+    if !is_permitted(&facts, &freshness, status) {
+        return Err(if status < 400 { Refusal::Zero } else { Refusal::Status });
+    }
+    if !is_of_use(&facts, &freshness, policy, response_time) {
         return Err(Refusal::Zero);
     }
     let mut withheld = facts.directives.private_fields;
@@ -114,7 +138,7 @@ fn refuse_by_request(request: &RequestFacts, policy: &Policy) -> Result<(), Refu
     }
     // RFC 9111 section 5.2.1.5.
     if request.directives.no_store && policy.honour_client_directives {
-        return Err(Refusal::NoStore);
+        return Err(Refusal::Request);
     }
     Ok(())
 }

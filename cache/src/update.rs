@@ -17,11 +17,11 @@ use crate::{Fields, Time, etag, http_date};
 
 /// RFC 9111 section 4.3.4: whether a 304 confirms the stored response. If not, it must be fetched again, whole.
 ///
-/// A 304 without any validator is taken to answer the question that was asked, which named this response's only:
-/// many origins leave out the `ETag` that RFC 9110 section 15.4.5 asks for.
+/// Two leniencies, both safe because the question named this response's validators only. A 304 without any validator
+/// answers it: many origins leave out the `ETag` that RFC 9110 section 15.4.5 asks for. And tags are compared weakly:
+/// servers that compress on the fly send `W/"x"` with the compressed 200 and `"x"` with its 304.
 pub fn selects(stored: &Validators, not_modified: &Validators) -> bool {
     match (not_modified.etag, not_modified.last_modified) {
-        (Some(tag), _) if etag::is_strong(tag) => stored.etag.is_some_and(|known| etag::strong_match(known, tag)),
         (Some(tag), _) => stored.etag.is_some_and(|known| etag::weak_match(known, tag)),
         (None, Some(modified)) => stored.last_modified == Some(modified),
         (None, None) => true,

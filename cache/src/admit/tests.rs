@@ -59,7 +59,8 @@ fn without_a_word_only_what_is_cacheable_by_itself_is_stored() {
         assert_eq!(refusal(status, &lines), None, "{status}");
     }
     for status in [201, 202, 302, 303, 307, 400, 403, 405, 500, 502, 503, 504, 599] {
-        assert_eq!(refusal(status, &lines), Some(Refusal::Zero), "{status}");
+        let expected = if status < 400 { Refusal::Zero } else { Refusal::Status };
+        assert_eq!(refusal(status, &lines), Some(expected), "{status}");
     }
     assert_eq!(refusal(599, &[lines[0], ("Cache-Control", "public")]), None);
 }
@@ -162,7 +163,7 @@ fn set_cookie_needs_a_sign_that_sharing_is_meant() {
 #[test]
 fn a_request_with_no_store_stores_nothing_unless_clients_are_ignored() {
     let request = [("Cache-Control", "no-store")];
-    assert_eq!(refusal_for(&request, &Policy::plain(), &[FRESH]), Some(Refusal::NoStore));
+    assert_eq!(refusal_for(&request, &Policy::plain(), &[FRESH]), Some(Refusal::Request));
     let deaf = Policy { honour_client_directives: false, ..Policy::plain() };
     assert_eq!(refusal_for(&request, &deaf, &[FRESH]), None);
 }
@@ -250,6 +251,7 @@ fn every_refusal_has_its_own_word() {
         Refusal::Status,
         Refusal::Partial,
         Refusal::NoStore,
+        Refusal::Request,
         Refusal::Private,
         Refusal::Authorization,
         Refusal::SetCookie,
@@ -260,6 +262,23 @@ fn every_refusal_has_its_own_word() {
     ];
     let words: std::collections::BTreeSet<&str> = all.iter().map(|refusal| refusal.word()).collect();
     assert_eq!((words.len(), all.len()), (Refusal::WORDS.len(), Refusal::WORDS.len()));
+}
+
+#[test]
+fn what_one_request_can_cause_does_not_spoil_its_key() {
+    let modified = date(-1000);
+    let policy = Policy::plain();
+    for request in [("Cache-Control", "no-store"), ("Authorization", "x"), ("X-HTTP-Method", "PUT")] {
+        assert_eq!(refusal_for(&[request], &policy, &[FRESH]).map(Refusal::is_lasting), Some(false), "{request:?}");
+    }
+    let lines = [("Last-Modified", modified.as_str())];
+    for status in [206, 304, 400, 403, 405, 412, 413, 416, 431, 500, 502, 503] {
+        assert_eq!(refusal(status, &lines).map(Refusal::is_lasting), Some(false), "{status}");
+    }
+    for lines in [&[("Cache-Control", "no-store")][..], &[("Cache-Control", "private")], &[("Set-Cookie", "a")], &[]] {
+        assert_eq!(refusal(200, lines).map(Refusal::is_lasting), Some(true), "{lines:?}");
+    }
+    assert_eq!(refusal(302, &[]).map(Refusal::is_lasting), Some(true));
 }
 
 /// How much use a cache can make of a response, for a request without credentials and one with: stored at all and

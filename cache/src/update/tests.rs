@@ -16,7 +16,7 @@ fn a_304_selects_the_response_that_it_names() {
     for (stored, fresh, expected) in [
         ((Some("\"1\""), None), (Some("\"1\""), None), true),
         ((Some("\"1\""), None), (Some("\"2\""), None), false),
-        ((Some("W/\"1\""), None), (Some("\"1\""), None), false),
+        ((Some("W/\"1\""), None), (Some("\"1\""), None), true),
         ((Some("\"1\""), None), (Some("W/\"1\""), None), true),
         ((Some("W/\"1\""), None), (Some("W/\"1\""), None), true),
         ((None, Some(lm)), (Some("\"1\""), None), false),
