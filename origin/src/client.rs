@@ -156,7 +156,9 @@ impl Client {
             self.counters.count(Count::Refresh);
             return true;
         }
-        if verdict == Verdict::GiveUp || course.left == 0 || Instant::now() >= course.ends {
+        let elsewhere = course.tried.len() + 1 < group.len();
+        let hopeless = verdict == Verdict::GiveUp || verdict == Verdict::Elsewhere && !elsewhere;
+        if hopeless || course.left == 0 || Instant::now() >= course.ends {
             return false;
         }
         course.left -= 1;

@@ -116,6 +116,11 @@ impl Group {
         self.servers.iter().map(status).collect()
     }
 
+    /// How many servers it has.
+    pub(crate) fn len(&self) -> usize {
+        self.servers.len()
+    }
+
     /// The largest head of an answer that is taken.
     pub fn response_header_bytes_max(&self) -> usize {
         self.response_header_bytes_max

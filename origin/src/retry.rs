@@ -22,6 +22,8 @@ pub enum Verdict {
     Refresh,
     /// Again, on another server if there is one, within the budget.
     Again,
+    /// Likewise, but only on another server: this one was slow and would be slower for being asked twice.
+    Elsewhere,
 }
 
 /// Judges a failed attempt of a request. `whole`: no byte of its body was taken; `reused`: the connection had served
@@ -34,7 +36,7 @@ pub fn judge(method: &Method, whole: bool, reused: bool, error: &FetchError) -> 
     if had_died(reused, error) {
         Verdict::Refresh
     } else if is_transports(error) {
-        Verdict::Again
+        if error.is_timeout() { Verdict::Elsewhere } else { Verdict::Again }
     } else {
         Verdict::GiveUp
     }
@@ -150,6 +152,14 @@ mod tests {
         ];
         for error in hopeless {
             assert_eq!(judge(&Method::GET, true, true, &error), Verdict::GiveUp, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_slow_server_is_not_asked_twice() {
+        for deadline in [Deadline::Connect, Deadline::FirstByte, Deadline::BetweenBytes] {
+            let slow = FetchError::timeout(deadline, Phase::Head);
+            assert_eq!(judge(&Method::GET, true, false, &slow), Verdict::Elsewhere);
         }
     }
 

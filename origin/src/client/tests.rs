@@ -331,7 +331,7 @@ fn idle_connections_are_closed_when_their_time_is_over_though_nothing_happens() 
 #[test]
 fn a_silent_server_is_given_up_at_its_deadline() {
     let origin = Origin::start(|_| Answer::never());
-    let (client, group) = (Client::new(LIMITS), group(&[&origin.url()], |settings| settings.retries.attempts = 1));
+    let (client, group) = (Client::new(LIMITS), group(&[&origin.url()], |_| {}));
     on_a_runtime(async {
         let fetching = tokio::spawn({
             let (client, group) = (client.clone(), group.clone());
