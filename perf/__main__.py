@@ -66,7 +66,14 @@ def main(arguments: list[str] | None = None) -> int:
             subject=options.subject,
             reference=options.reference,
         )
-    data = report.assemble(outcomes, profiles, peers, cores, pace, sys.argv[1:] if arguments is None else arguments)
+    data = report.assemble(
+        outcomes,
+        profiles=profiles,
+        peers=peers,
+        cores=cores,
+        pace=pace,
+        arguments=sys.argv[1:] if arguments is None else arguments,
+    )
     report.write(data, options.report)
     print(report.table(data))
     return 1 if any(outcome.state == "failed" for outcome in outcomes) else 0

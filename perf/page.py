@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -113,7 +114,9 @@ def _measure(measure: Mapping[str, Any]) -> str:
 
 
 def _table(measure: Mapping[str, Any]) -> str:
-    """What cost scenarios keep beside the value; nothing for the others."""
+    """What a scenario keeps beside the value: rates and shares, or percentiles; nothing for the others."""
+    if any("latency_us" in rounds[-1] for rounds in measure["details"].values()):
+        return _percentiles(measure)
     rows = ""
     for name, rounds in measure["details"].items():
         if "requests_per_s" not in rounds[0]:
@@ -131,6 +134,16 @@ def _table(measure: Mapping[str, Any]) -> str:
     head = (
         "<tr><th>peer<th>requests/s<th>server busy<th>generator busy<th>switches per 1,000<th>RSS MiB<th>peak MiB</tr>"
     )
+    return f'<div class="scroll"><table class="small">{head}{rows}</table></div>'
+
+
+def _percentiles(measure: Mapping[str, Any]) -> str:
+    names = ("p50", "p90", "p95", "p99", "p999", "max")
+    rows = ""
+    for name, rounds in measure["details"].items():
+        medians = (statistics.median(each["latency_us"][key] for each in rounds) for key in names)
+        rows += f"<tr><td>{escape(name)}" + "".join(f"<td>{value:,.0f}" for value in medians) + "</tr>"
+    head = "<tr><th>time to first byte, us" + "".join(f"<th>{key}" for key in names) + "</tr>"
     return f'<div class="scroll"><table class="small">{head}{rows}</table></div>'
 
 

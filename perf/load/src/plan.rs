@@ -1,0 +1,188 @@
+//! What is to be asked, how often and over what: the command line.
+//!
+//! Flags are `--name value`; every one that has no default must be there. `--header` may be repeated.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub(crate) const USAGE: &str = "headland-load --address IP:PORT --path PATH --rate PER_SECOND --seconds S
+  [--door h1|tls|h2]       HTTP/1.1, the same over TLS, HTTP/2 over TLS (h1)
+  [--mode reuse|new]       over kept connections, or a new one (and handshake) for every request (reuse)
+  [--connections N]        kept connections (32)
+  [--resume yes|no]        whether new TLS connections may resume a session (no)
+  [--arrivals even|poisson] (even)
+  [--warm S]               load before the counted part, not recorded (0)
+  [--drain S]              how long to wait for the last answers (10)
+  [--host NAME] [--header 'Name: value']...
+  [--unique yes|no]        append a number to the path, another one for every request (no)
+  [--first N]              that number of the first request (0)
+  [--bytes N]              length that every body must have
+  [--count-header NAME]    count the values of this response header";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    H1,
+    Tls,
+    H2,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) address: SocketAddr,
+    pub(crate) door: Door,
+    pub(crate) new_connections: bool,
+    pub(crate) connections: usize,
+    pub(crate) resume: bool,
+    pub(crate) poisson: bool,
+    pub(crate) rate: f64,
+    pub(crate) warm: Duration,
+    pub(crate) counted: Duration,
+    pub(crate) drain: Duration,
+    pub(crate) host: String,
+    pub(crate) path: String,
+    pub(crate) unique: bool,
+    pub(crate) first: u64,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) bytes: Option<u64>,
+    pub(crate) count_header: Option<String>,
+}
+
+/// A command line that cannot be followed, in words for the person who wrote it.
+#[derive(Debug)]
+pub(crate) struct PlanError(String);
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}\n{USAGE}", self.0)
+    }
+}
+
+#[derive(Default)]
+struct Flags {
+    single: Vec<(String, String)>,
+    headers: Vec<(String, String)>,
+}
+
+impl Flags {
+    fn gather(mut words: impl Iterator<Item = String>) -> Result<Self, PlanError> {
+        let mut flags = Self::default();
+        while let Some(word) = words.next() {
+            let Some(name) = word.strip_prefix("--") else { return Err(PlanError(format!("unexpected word {word}"))) };
+            let value = words.next().ok_or_else(|| PlanError(format!("--{name} has no value")))?;
+            if name == "header" {
+                let pair = value.split_once(": ").ok_or_else(|| PlanError(format!("no 'Name: value': {value}")))?;
+                flags.headers.push((pair.0.to_owned(), pair.1.to_owned()));
+            } else {
+                flags.single.push((name.to_owned(), value));
+            }
+        }
+        Ok(flags)
+    }
+
+    fn take(&mut self, name: &str) -> Option<String> {
+        let place = self.single.iter().position(|(found, _)| found == name)?;
+        Some(self.single.swap_remove(place).1)
+    }
+
+    fn required(&mut self, name: &str) -> Result<String, PlanError> {
+        self.take(name).ok_or_else(|| PlanError(format!("--{name} is missing")))
+    }
+
+    /// One of two words; `true` for the second.
+    fn choice(&mut self, name: &str, words: [&str; 2], default: bool) -> Result<bool, PlanError> {
+        match self.take(name) {
+            None => Ok(default),
+            Some(word) if word == words[0] => Ok(false),
+            Some(word) if word == words[1] => Ok(true),
+            Some(word) => Err(PlanError(format!("--{name} is {} or {}, not {word}", words[0], words[1]))),
+        }
+    }
+}
+
+fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, PlanError> {
+    text.parse().map_err(|_| PlanError(format!("--{name}: {text} is no such number or address")))
+}
+
+fn seconds(flags: &mut Flags, name: &str, default: f64) -> Result<Duration, PlanError> {
+    let value: f64 = flags.take(name).map_or(Ok(default), |text| number(name, &text))?;
+    Duration::try_from_secs_f64(value).map_err(|_| PlanError(format!("--{name}: {value} is no duration")))
+}
+
+impl Plan {
+    pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Self, PlanError> {
+        let mut flags = Flags::gather(words)?;
+        let door = match flags.take("door").as_deref() {
+            None | Some("h1") => Door::H1,
+            Some("tls") => Door::Tls,
+            Some("h2") => Door::H2,
+            Some(word) => return Err(PlanError(format!("--door is h1, tls or h2, not {word}"))),
+        };
+        let plan = Self {
+            address: number("address", &flags.required("address")?)?,
+            door,
+            new_connections: flags.choice("mode", ["reuse", "new"], false)?,
+            connections: flags.take("connections").map_or(Ok(32), |text| number("connections", &text))?,
+            resume: flags.choice("resume", ["no", "yes"], false)?,
+            poisson: flags.choice("arrivals", ["even", "poisson"], false)?,
+            rate: number("rate", &flags.required("rate")?)?,
+            warm: seconds(&mut flags, "warm", 0.0)?,
+            counted: Duration::from_secs_f64(number::<f64>("seconds", &flags.required("seconds")?)?.max(0.0)),
+            drain: seconds(&mut flags, "drain", 10.0)?,
+            host: flags.take("host").unwrap_or_else(|| "www.example.com".to_owned()),
+            path: flags.required("path")?,
+            unique: flags.choice("unique", ["no", "yes"], false)?,
+            first: flags.take("first").map_or(Ok(0), |text| number("first", &text))?,
+            headers: std::mem::take(&mut flags.headers),
+            bytes: flags.take("bytes").map(|text| number("bytes", &text)).transpose()?,
+            count_header: flags.take("count-header").map(|name| name.to_ascii_lowercase()),
+        };
+        if let Some((name, _)) = flags.single.first() {
+            return Err(PlanError(format!("there is no --{name}")));
+        }
+        if plan.rate <= 0.0 || !plan.rate.is_finite() || plan.connections == 0 {
+            return Err(PlanError("--rate and --connections must be above nothing".to_owned()));
+        }
+        Ok(plan)
+    }
+
+    /// The path of one request.
+    pub(crate) fn path_of(&self, number: u64) -> String {
+        if self.unique { format!("{}{}", self.path, self.first + number) } else { self.path.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn parse(line: &str) -> Result<Plan, PlanError> {
+        Plan::parse(line.split(' ').map(|word| word.replace('_', " ")))
+    }
+
+    #[test]
+    fn a_whole_line_is_read() {
+        let plan = parse(
+            "--address 127.0.0.1:80 --path /x --rate 2.5 --seconds 3 --door h2 --mode new --header A:_b --unique yes",
+        )
+        .unwrap();
+        assert_eq!((plan.door, plan.new_connections, plan.rate), (Door::H2, true, 2.5));
+        assert_eq!(plan.headers, [("A".to_owned(), "b".to_owned())]);
+        assert_eq!(plan.path_of(7), "/x7");
+    }
+
+    #[test]
+    fn what_is_missing_unknown_or_impossible_is_named() {
+        let base = "--address 127.0.0.1:80 --path /x --seconds 3";
+        for (line, word) in [
+            (base.to_owned(), "--rate is missing"),
+            (format!("{base} --rate 0"), "above nothing"),
+            (format!("{base} --rate 5 --dor h1"), "no --dor"),
+            (format!("{base} --rate 5 --door h9"), "h1, tls or h2"),
+            (format!("{base} --rate"), "has no value"),
+        ] {
+            assert!(parse(&line).unwrap_err().to_string().contains(word), "{line}");
+        }
+    }
+}
