@@ -1,8 +1,8 @@
 //! May this response be stored (RFC 9111 section 3), and for how long?
 //!
 //! Where this cache is more lenient or more careful than the letter:
-//! - Set-Cookie: refused, unless public, s-maxage or a targeted field shows that the origin means shared caches; even
-//!   then the cookie itself is never stored ([`crate::stored_fields`]).
+//! - Set-Cookie: refused, unless public, s-maxage, a targeted field or a qualified directive that names Set-Cookie shows
+//!   that the origin means shared caches; even then the cookie itself is never stored ([`crate::stored_fields`]).
 //! - Statuses that depend on what stands outside the key (412, 416, 431 ...) are not stored without a rule for them.
 //! - A response to a request with a Cookie is not guessed a lifetime for ([`crate::freshness`]).
 //! - 405 is not guessed a lifetime for, though RFC 9110 section 15.1 would allow it.
@@ -181,7 +181,9 @@ fn refuse_by_directives(request: &RequestFacts, facts: &ResponseFacts) -> Result
     if request.authorization && !directives.permits_authorization {
         return Err(Refusal::Authorization);
     }
-    let meant_for_sharing = directives.public
+    let mut withheld = directives.private_fields.iter().chain(&directives.no_cache_fields);
+    let meant_for_sharing = withheld.any(|name| **name == *b"set-cookie")
+        || directives.public
         || directives.s_maxage.is_some_and(|s_maxage| s_maxage.as_secs() > 0)
         || directives.source == DirectiveSource::Targeted;
     if facts.set_cookie && !meant_for_sharing {

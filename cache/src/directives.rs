@@ -194,6 +194,19 @@ fn restrict(known: &mut Option<DeltaSeconds>, argument: Argument<'_>) {
     *known = least(*known, Some(argument.delta_seconds().unwrap_or(DeltaSeconds::ZERO)));
 }
 
+/// Fields without which a stored response would be misread: a qualified directive that names one covers the whole.
+const ESSENTIAL: [&[u8]; 9] = [
+    b"age",
+    b"cache-control",
+    b"content-encoding",
+    b"content-range",
+    b"content-type",
+    b"date",
+    b"expires",
+    b"location",
+    b"vary",
+];
+
 /// RFC 9111 sections 5.2.2.4 and 5.2.2.7: with field names the directive covers those fields only. Anything that is
 /// not a clean list of names makes it cover the whole response.
 fn qualify(whole: &mut bool, fields: &mut FieldNames, argument: Argument<'_>) {
@@ -203,11 +216,12 @@ fn qualify(whole: &mut bool, fields: &mut FieldNames, argument: Argument<'_>) {
     };
     let mut any = false;
     for name in list.split(|&b| b == b',').map(syntax::trim).filter(|name| !name.is_empty()) {
-        if !is_token(name) || fields.len() >= FIELD_NAMES_MAX {
+        let name = name.to_ascii_lowercase();
+        if !is_token(&name) || fields.len() >= FIELD_NAMES_MAX || ESSENTIAL.contains(&name.as_slice()) {
             *whole = true;
             return;
         }
-        fields.push(name.to_ascii_lowercase().into_boxed_slice());
+        fields.push(name.into_boxed_slice());
         any = true;
     }
     *whole |= !any;

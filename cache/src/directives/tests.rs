@@ -185,6 +185,8 @@ fn qualified_forms_name_fields_and_any_flaw_makes_them_cover_everything() {
         ("private=\"x-a", true, &[]),
         ("private=\"x-a\"y", true, &[]),
         ("private;x", true, &[]),
+        ("private=\"x-a, Content-Encoding\"", true, &[]),
+        ("private=vary", true, &[]),
     ] {
         let found = cc(value);
         assert_eq!(found.private, whole, "{value}");

@@ -198,3 +198,71 @@ fn a_rule_that_says_bypass_uses_nothing() {
     assert!(matches!(assess(&get(&lines), &case.policy, &freshness, Standing::Clear, now), Unusable(_)));
     assert!(!may_serve_on_error(&get(&lines), &case.policy, &freshness, Standing::Clear, now));
 }
+
+fn chosen(words: &'static [&'static str]) -> impl proptest::strategy::Strategy<Value = String> {
+    use proptest::prelude::*;
+    prop::collection::vec(prop::sample::select(words), 0..4).prop_map(|chosen| chosen.join(", "))
+}
+
+const RESPONSE: &[&str] = &[
+    "max-age=60",
+    "max-age=5",
+    "s-maxage=30",
+    "no-cache",
+    "must-revalidate",
+    "proxy-revalidate",
+    "immutable",
+    "stale-while-revalidate=20",
+    "stale-if-error=40",
+    "public",
+];
+const REQUEST: &[&str] = &[
+    "no-cache",
+    "max-age=0",
+    "max-age=20",
+    "min-fresh=20",
+    "max-stale",
+    "max-stale=20",
+    "only-if-cached",
+    "stale-if-error=30",
+];
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn the_rules_that_must_hold_hold_in_every_combination(
+        response in chosen(RESPONSE),
+        request in chosen(REQUEST),
+        after in 0_u64..120,
+        standing in proptest::sample::select(vec![Standing::Clear, Standing::Soft, Standing::Hard]),
+        honour_client_directives in proptest::bool::ANY,
+        window in proptest::option::of(0_u64..60),
+    ) {
+        let window = window.map(secs);
+        let policy = Policy { grace: window, stale_if_error: window, honour_client_directives, ..Policy::plain() };
+        let stored = admit_at_once(&policy, 200, &[("Cache-Control", response.as_str()), ("ETag", "\"1\"")]);
+        let freshness = stored.expect("there is a validator").freshness;
+        let lines = Lines::of(&cc(&request));
+        let (facts, now) = (get(&lines), NOW.plus(secs(after)));
+        let verdict = assess(&facts, &policy, &freshness, standing, now);
+        let on_error = may_serve_on_error(&facts, &policy, &freshness, standing, now);
+        let fresh = freshness.is_fresh(now) && standing == Standing::Clear;
+        let strict = ["no-cache", "must-revalidate", "proxy-revalidate"].iter().any(|word| response.contains(word));
+
+        // RFC 9111 section 4: fresh, or allowed to be served stale, or validated.
+        assert!(verdict != Serve(Hit) || fresh && !freshness.no_cache());
+        // RFC 9111 section 4.2.4: never stale against must-revalidate, proxy-revalidate and no-cache.
+        assert!(!(strict && !fresh && (on_error || matches!(verdict, Serve(_)))));
+        assert!(!(response.contains("no-cache") && (on_error || matches!(verdict, Serve(_)))));
+        // RFC 9111 section 5.2.1.7.
+        assert!(!facts.directives.only_if_cached || matches!(verdict, Serve(_) | OnlyIfCached504));
+        // RFC 9111 section 5.2.1.4.
+        assert!(!(honour_client_directives && facts.directives.no_cache && matches!(verdict, Serve(_))));
+        // Purged is purged.
+        assert!(standing != Standing::Hard || !on_error && matches!(verdict, Unusable(_) | OnlyIfCached504));
+        assert!(standing == Standing::Clear || verdict != Serve(Hit));
+        // Whatever is served while the origin is well is served when it fails.
+        assert!(!matches!(verdict, Serve(_)) || on_error || facts.directives.max_stale.is_some());
+    }
+}
