@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::error::FetchError;
 use crate::message::{Interim, Request, Response};
 use crate::{h1, h2};
@@ -20,6 +22,35 @@ pub struct Deadlines {
     pub between_bytes: Duration,
     /// The whole exchange, counted from the call of `exchange`: a caller that has spent some of it passes the rest.
     pub total: Duration,
+}
+
+/// No exchange takes longer, whatever is asked: instants stay within their range.
+const TOTAL_MAX: Duration = Duration::from_secs(30 * 86_400);
+
+impl Deadlines {
+    /// When an exchange that began at `started` has taken too long as a whole.
+    pub(crate) fn end(&self, started: Instant) -> Instant {
+        started + self.total.min(TOTAL_MAX)
+    }
+
+    /// What is left for the body of an exchange that began at `started`.
+    pub(crate) fn limits(&self, started: Instant) -> Limits {
+        Limits { between_bytes: self.between_bytes, end: self.end(started) }
+    }
+}
+
+/// Time limits of a body.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) between_bytes: Duration,
+    pub(crate) end: Instant,
+}
+
+/// Whom an upload that is pending waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waits {
+    Origin,
+    Client,
 }
 
 /// Called with the connection when it may serve again: for HTTP/1.1 the connection itself, for HTTP/2 the handle

@@ -16,7 +16,7 @@ mod trailer;
 pub use chunked::{ChunkedDecoder, DIGITS_MAX, EXTENSION_BYTES_MAX, OVERHEAD_PER_DATA, OVERHEAD_SLACK_BYTES, Step};
 pub use encode::{CHUNK_END, ChunkSize, LAST_CHUNK, encode_last_chunk};
 pub use length::{TransferEncoding, content_length, parse_length, transfer_encoding};
-pub use trailer::{TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX, may_trail};
+pub use trailer::{TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX, may_trail, only_trailing};
 
 /// A message whose framing cannot be trusted. Nothing after it on the connection can be read either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -71,6 +71,15 @@ impl TrailerSection {
     }
 }
 
+/// The fields of `trailers` that may trail.
+pub fn only_trailing(trailers: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    for (name, value) in trailers.iter().filter(|(name, _)| may_trail(name)) {
+        kept.append(name.clone(), value.clone());
+    }
+    kept
+}
+
 /// False for fields that must not come late (RFC 9110 6.5.1): framing, routing, request modifiers, authentication,
 /// cookies, response control data and how to read the content.
 pub fn may_trail(name: &HeaderName) -> bool {

@@ -8,7 +8,6 @@
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -21,7 +20,7 @@ use super::head::BodyFraming;
 use super::pump::{Half, Outcome};
 use super::scratch::{self, BLOCK_BYTES, READ_BYTES_BIG};
 use crate::error::{Deadline, Fault, FetchError, Phase};
-use crate::exchange::{self, Home};
+use crate::exchange::{self, Home, Limits};
 use crate::framing::{ChunkedDecoder, Step};
 
 /// After this many bytes a body is long, and is read in larger pieces.
@@ -39,13 +38,6 @@ enum Framing {
     Length(u64),
     Chunked(Box<ChunkedDecoder>),
     Close,
-}
-
-/// Time limits of a body.
-#[derive(Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) between_bytes: Duration,
-    pub(super) end: Instant,
 }
 
 /// The body of an answer that is still arriving.

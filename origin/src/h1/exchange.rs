@@ -13,12 +13,12 @@ use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use super::Connection;
-use super::body::{Body, Limits, Source, poll_fill};
+use super::body::{Body, Source, poll_fill};
 use super::head::{self, BodyFraming, Head, Scan};
-use super::upload::{Broken, Upload, Waits};
+use super::upload::{Broken, Upload};
 use super::{Upgraded, pump, request, scratch};
 use crate::error::{Deadline, Excess, Fault, FetchError, Phase};
-use crate::exchange::{Deadlines, Home};
+use crate::exchange::{Deadlines, Home, Waits};
 use crate::message::{Interim, Request, RequestBody, Response, ResponseBody};
 
 /// Interim answers (1xx) to one request.
@@ -191,7 +191,7 @@ impl Exchange {
 
     /// Nothing moves: is it for too long?
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, FetchError>> {
-        let end = self.started + self.deadlines.total;
+        let end = self.deadlines.end(self.started);
         let wait = match self.sending {
             Sending::Going if self.upload.waits() == Waits::Client => Wait::Client,
             Sending::Going => Wait::Origin,
@@ -273,7 +273,7 @@ impl Exchange {
     }
 
     fn body(self, framing: BodyFraming, persistent: bool, home: Home) -> ResponseBody {
-        let limits = Limits { between_bytes: self.deadlines.between_bytes, end: self.started + self.deadlines.total };
+        let limits = self.deadlines.limits(self.started);
         let (mut source, persistent) = match self.sending {
             Sending::Done => (Source::Whole(self.connection), persistent),
             Sending::Broken(_) => (Source::Whole(self.connection), false),

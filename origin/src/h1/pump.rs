@@ -16,10 +16,10 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Connection;
-use super::body::{Limits, poll_fill, send_home};
-use super::upload::{Broken, Upload, Waits};
+use super::body::{poll_fill, send_home};
+use super::upload::{Broken, Upload};
 use crate::error::BodyFault;
-use crate::exchange::Home;
+use crate::exchange::{Home, Limits, Waits};
 use crate::timer::Timer;
 use crate::transport::Transport;
 

@@ -16,7 +16,8 @@ use tokio::io::AsyncWrite;
 
 use super::scratch;
 use crate::error::BodyFault;
-use crate::framing::{CHUNK_END, ChunkSize, LAST_CHUNK, encode_last_chunk, may_trail};
+use crate::exchange::Waits;
+use crate::framing::{CHUNK_END, ChunkSize, LAST_CHUNK, encode_last_chunk, only_trailing};
 
 /// Ends the data of a chunk, and the body with it.
 const CHUNK_END_AND_LAST: &[u8] = b"\r\n0\r\n\r\n";
@@ -35,13 +36,6 @@ pub(super) enum Broken {
     /// The origin takes no more; its answer may be there all the same (RFC 9112 9.5).
     Origin(io::Error),
     Client(BodyFault),
-}
-
-/// Whom an upload that is pending waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waits {
-    Origin,
-    Client,
 }
 
 pub(super) struct Upload {
@@ -139,7 +133,7 @@ impl Upload {
                     let last = body.is_end_stream();
                     self.data(data, last)
                 }
-                Err(frame) => self.end(frame.into_trailers().ok()),
+                Err(frame) => self.end(frame.trailers_ref()),
             },
         };
         Poll::Ready(result)
@@ -162,7 +156,7 @@ impl Upload {
         if last { self.end(None) } else { Ok(()) }
     }
 
-    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), BodyFault> {
+    fn end(&mut self, trailers: Option<&HeaderMap>) -> Result<(), BodyFault> {
         self.body = None;
         match (self.framing, trailers) {
             (Framing::Length(1..), _) => return Err(BodyFault::TooShort),
@@ -171,9 +165,7 @@ impl Upload {
             (Framing::Chunked, None) if self.tail.is_empty() => self.tail = LAST_CHUNK,
             (Framing::Chunked, None) => self.tail = CHUNK_END_AND_LAST,
             (Framing::Chunked, Some(trailers)) => {
-                let allowed = trailers.iter().filter(|(name, _)| may_trail(name));
-                let allowed: HeaderMap = allowed.map(|(name, value)| (name.clone(), value.clone())).collect();
-                encode_last_chunk(&allowed, &mut self.head);
+                encode_last_chunk(&only_trailing(trailers), &mut self.head);
             }
         }
         Ok(())

@@ -1,11 +1,12 @@
 //! What comes back: framing, interim answers, reuse.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 
 use http::{HeaderValue, Method};
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::support::{DEADLINES, fetch, home, pipe, read_head, request};
@@ -131,12 +132,12 @@ async fn a_connection_serves_one_exchange_after_another() {
     for _ in 0..100 {
         let back = Arc::new(Mutex::new(None));
         let place = back.clone();
-        let home = Box::new(move |connection| *place.lock().unwrap() = Some(connection));
+        let home = Box::new(move |connection| *place.lock() = Some(connection));
         let mut asked = request(Method::GET);
         let response = connection.take().unwrap().exchange(&mut asked, &DEADLINES, None, home).await.unwrap();
         assert_eq!(response.length, Some(5));
         assert_eq!(response.body.collect().await.unwrap().to_bytes(), "hello");
-        connection = back.lock().unwrap().take();
+        connection = back.lock().take();
         let Some(crate::exchange::Connection::H1(h1)) = &mut connection else { panic!("it came home") };
         assert!(h1.is_alive());
     }
@@ -152,7 +153,7 @@ async fn interims(wire: &[u8]) -> (Vec<u16>, Result<u16, Fault>) {
     let list = seen.clone();
     let interim: Interim = Box::new(move |status, headers| {
         assert_eq!(headers.get("link").is_some(), status == 103);
-        list.lock().unwrap().push(status.as_u16());
+        list.lock().push(status.as_u16());
     });
     let mut asked = request(Method::GET);
     let script = async {
@@ -160,7 +161,7 @@ async fn interims(wire: &[u8]) -> (Vec<u16>, Result<u16, Fault>) {
         origin.write_all(wire).await.unwrap();
     };
     let (result, ()) = tokio::join!(connection.exchange(&mut asked, &DEADLINES, Some(interim), home().0), script);
-    let seen = seen.lock().unwrap().clone();
+    let seen = seen.lock().clone();
     (seen, result.map(|response| response.status.as_u16()).map_err(|error| error.fault))
 }
 

@@ -38,6 +38,7 @@ fn fed(length: Option<u64>) -> (UnboundedSender<Piece>, Request) {
     (feed, post)
 }
 
+#[allow(clippy::unnecessary_wraps)] // what a body yields
 fn data(text: &'static str) -> Piece {
     Ok(Frame::data(Bytes::from_static(text.as_bytes())))
 }
