@@ -77,3 +77,6 @@ async fn secure(stream: TcpStream, identity: &TlsIdentity) -> Result<Connection,
         (false, _) => Ok(Connection::H1(h1::Connection::new(transport))),
     }
 }
+
+#[cfg(test)]
+mod tests;

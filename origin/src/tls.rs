@@ -187,4 +187,6 @@ fn client_certificate(client: &ClientCertificate) -> Result<(Chain, PrivateKeyDe
 }
 
 #[cfg(test)]
+pub(crate) mod authority;
+#[cfg(test)]
 mod tests;

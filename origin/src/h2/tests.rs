@@ -255,7 +255,9 @@ async fn an_upload_that_is_not_as_long_as_declared_is_reset() {
     let (handle, mut asked) = origin().await;
     for (sizes, fault) in [(&[5][..], BodyFault::TooShort), (&[5, 20], BodyFault::TooLarge)] {
         let (feed, post) = fed(Some(10));
-        sizes.iter().for_each(|&size| feed.send(Ok(data(size))).unwrap());
+        for &size in sizes {
+            feed.send(Ok(data(size))).unwrap();
+        }
         drop(feed);
         let error = start(&handle, post).await.unwrap().err().unwrap();
         assert_eq!(error.fault, Fault::ClientBody(fault));
