@@ -31,6 +31,10 @@ mod timer;
 pub mod tls;
 mod transport;
 
-pub use client::{Client, enter_worker};
-pub use group::Group;
+pub use client::{Client, Connections, enter_worker};
+pub use counters::Snapshot;
+pub use error::{BodyFault, Fault, FetchError, Phase};
+pub use group::{Group, ServerStatus};
+pub use h1::Upgraded;
+pub use message::{Interim, Request, RequestBody, Response, ResponseBody};
 pub use settings::{GroupSettings, PoolLimits, SettingsError};

@@ -138,13 +138,6 @@ enum Source {
     Fresh,
 }
 
-impl<C: Share> Connection<C> {
-    fn has_room(&self) -> bool {
-        // A peer that admits no exchange at this moment holds the first one back itself.
-        self.handle.as_ref().is_some_and(|handle| self.exchanges < handle.exchanges_max().max(1))
-    }
-}
-
 struct Node<I> {
     identity: I,
     limits: Limits,

@@ -16,6 +16,7 @@ use crate::message::RequestBody;
 use crate::settings::GroupSettings;
 
 pub(crate) mod origin;
+mod shared;
 
 use origin::{Answer, Dead, Origin};
 
@@ -160,6 +161,22 @@ fn a_body_left_unread_closes_its_connection_and_no_other() {
         drop(first);
         assert_eq!(client.open_connections(), Connections { open: 1, idle: 1, waiting: 0 });
         assert_eq!(group.servers(std::time::Instant::now())[0].in_flight, 0);
+    });
+}
+
+#[test]
+fn a_tunnel_counts_as_a_connection_and_as_load_until_it_ends() {
+    let origin = Origin::start(|_| Answer::switch());
+    let (client, group) = (Client::new(LIMITS), group(&[&origin.url()], |_| {}));
+    on_a_runtime(async {
+        let request = Request { upgrade: Some(HeaderValue::from_static("echo")), ..get("/") };
+        let mut response = client.fetch(&group, request, None).await.unwrap();
+        let tunnel = response.upgraded.take().unwrap();
+        drop(response);
+        let load = || group.servers(std::time::Instant::now())[0].in_flight;
+        assert_eq!((client.open_connections().open, load()), (1, 1));
+        drop(tunnel);
+        assert_eq!((client.open_connections().open, load()), (0, 0));
     });
 }
 

@@ -249,7 +249,7 @@ impl Exchange {
         let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let Head { status, headers, framing, length, persistent } = head;
         let mut response = if status == StatusCode::SWITCHING_PROTOCOLS {
-            let upgraded = self.upgrade()?;
+            let upgraded = self.upgrade(home)?;
             let mut response = Response::new(status, headers, None, ResponseBody::empty());
             response.upgraded = Some(upgraded);
             response
@@ -261,11 +261,11 @@ impl Exchange {
         Ok(response)
     }
 
-    fn upgrade(self) -> Result<Upgraded, FetchError> {
+    fn upgrade(self, home: Home) -> Result<Upgraded, FetchError> {
         match self.sending {
             Sending::Done => {
                 let inner = *self.connection.inner;
-                Ok(Upgraded::new(inner.transport, inner.input))
+                Ok(Upgraded::new(inner.transport, inner.input, home))
             }
             // The rest of the request would be read as the new protocol.
             _ => Err(self.failed(Fault::Malformed("101 before the end of the request"), Phase::Head)),

@@ -7,17 +7,20 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::exchange::Home;
 use crate::transport::Transport;
 
 /// Reads first what the origin sent right behind its 101.
 pub struct Upgraded {
     transport: Transport,
     leftover: BytesMut,
+    /// Never called, for this connection does not serve again; it is held so that its lender knows it is still open.
+    _home: Home,
 }
 
 impl Upgraded {
-    pub(super) fn new(transport: Transport, leftover: BytesMut) -> Self {
-        Self { transport, leftover }
+    pub(super) fn new(transport: Transport, leftover: BytesMut, home: Home) -> Self {
+        Self { transport, leftover, _home: home }
     }
 }
 

@@ -56,7 +56,16 @@ impl<I: Clone + Eq + Hash, C: Share> Pool<I, C> {
 
     /// The oldest shared connection that can carry more, so that spare ones fall idle and go.
     fn shared_with_room(&self, node: Key) -> Option<Key> {
-        self.nodes[node].shared.iter().copied().find(|&key| self.connections[key].has_room())
+        let exchanges_max = self.exchanges_max(node);
+        let has_room = |key: &Key| self.connections[*key].exchanges < exchanges_max;
+        self.nodes[node].shared.iter().copied().find(has_room)
+    }
+
+    /// What each shared connection of the node may carry. A new one does not know yet what its peer admits; those
+    /// beside it, to the same peer, do. A peer that admits nothing at this moment holds the first exchange back itself.
+    pub(super) fn exchanges_max(&self, node: Key) -> u32 {
+        let of_one = |key: &Key| self.connections[*key].handle.as_ref().map_or(1, Share::exchanges_max);
+        self.nodes[node].shared.iter().map(of_one).min().unwrap_or(1).max(1)
     }
 
     /// The newest idle connection of the worker's own, else the newest of anyone's, so that the rest can shrink.

@@ -229,6 +229,18 @@ fn while_a_connection_that_may_be_shared_is_opened_others_wait_for_it() {
 }
 
 #[test]
+fn a_new_shared_connection_is_held_to_what_the_peer_admits_on_the_others() {
+    let (mut pool, now) = (TestPool::new(ROOMY), Instant::now());
+    let known = opens(pool.take(&"a", SHARING, 0, now));
+    pool.connected(known, Some(shared(1, 1)), now);
+    let new = opens(pool.take(&"a", SHARING, 0, now));
+    waits(pool.take(&"a", SHARING, 0, now));
+    pool.connected(new, Some(shared(2, 100)), now);
+    assert!(matches!(pool.take_events()[..], [Event::Granted(_, Grant::Open(_))]));
+    pool.audit();
+}
+
+#[test]
 fn if_it_proves_exclusive_or_fails_the_others_open_their_own_at_once() {
     for fails in [false, true] {
         let (mut pool, now) = (TestPool::new(ROOMY), Instant::now());
@@ -317,12 +329,12 @@ impl<I: Clone + Eq + Hash, C: Share> Pool<I, C> {
         assert_eq!(node.blocked, self.blocked.iter().filter(|&&other| other == key).count() == 1);
         assert!(node.open > 0 || !node.waiters.is_empty(), "an unused identity is forgotten");
         if !node.waiters.is_empty() {
-            self.audit_waiting(node);
+            self.audit_waiting(key, node);
         }
     }
 
-    fn audit_waiting(&self, node: &Node<I>) {
-        let full = |key: &Key| !self.connections[*key].has_room();
+    fn audit_waiting(&self, key: Key, node: &Node<I>) {
+        let full = |shared: &Key| self.connections[*shared].exchanges >= self.exchanges_max(key);
         assert!(node.idle.is_empty() && node.shared.iter().all(full), "nobody waits while one could be lent");
         let expects_shared = node.limits.sharing && node.connecting > 0;
         if node.open < node.limits.connections_max && !expects_shared {

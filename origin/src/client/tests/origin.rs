@@ -29,6 +29,12 @@ impl Answer {
         Answer { bytes: Some([head.as_bytes(), body.as_bytes()].concat()), closes: false }
     }
 
+    /// Another protocol from here on.
+    pub(crate) fn switch() -> Self {
+        let head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
+        Answer { bytes: Some(head.to_vec()), closes: false }
+    }
+
     /// Close without a word.
     pub(crate) fn close() -> Self {
         Answer { bytes: Some(Vec::new()), closes: true }
