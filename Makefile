@@ -21,8 +21,8 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 TESTS ?= tests
 
-RUST_SOURCES := Cargo.toml Cargo.lock $(shell find cache edge origin -name '*.rs' -o -name Cargo.toml)
-PYTHON_SOURCES := pyproject.toml _headland.pyi $(shell find cache edge origin purge_api -name '*.py' -o -name py.typed)
+SOURCES := pyproject.toml _headland.pyi Cargo.toml Cargo.lock \
+	$(shell find cache edge origin purge_api -type f -not -path '*/__pycache__/*' -not -path '*/proptest-regressions/*')
 
 .PHONY: run test lint rust-lint rust-test python-lint python-test develop perf lock clean tools servers
 .DEFAULT_GOAL := run
@@ -58,7 +58,7 @@ perf: $(STAMPS)/dev $(STAMPS)/installed | servers
 	$(BIN)/python -m perf
 
 # The release build, the same for running, testing and measuring; cargo itself sees that nothing of Rust changed.
-$(STAMPS)/installed: $(RUST_SOURCES) $(PYTHON_SOURCES) $(STAMPS)/run
+$(STAMPS)/installed: $(SOURCES) $(STAMPS)/run
 	rm -f dist/headland-*.whl
 	$(BIN)/maturin build --release --locked --out dist
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --force-reinstall dist/headland-*.whl
