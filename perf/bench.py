@@ -19,7 +19,7 @@ from perf.errors import NotAvailableError, PerfError, WrongAnswerError
 from perf.http_client import Answer, fetch, fetch_h2
 from perf.load import Load, Run
 from perf.machine import Cores
-from perf.origin import Origin
+from perf.origin import Origin, Place
 from perf.peer import Peer, Site
 from perf.profile import Profile
 from perf.results import Measure
@@ -59,6 +59,10 @@ class Bench:
         if self._origin is None:
             self._origin = Origin(self.folder / "origin", self.certificate, self.cores.origin)
         return self._origin
+
+    def place_origin(self, place: Place) -> None:
+        """Start the origin somewhere else than on loopback; before it is first asked for."""
+        self._origin = Origin(self.folder / "origin", self.certificate, self.cores.origin, place)
 
     @property
     def certificate(self) -> tuple[Path, Path]:

@@ -43,6 +43,7 @@ class Arrivals:
     unique: bool = False
     poisson: bool = True
     verdict: str = "hit"
+    resume: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ def run(what: Arrivals, peer: Peer, cores: tuple[int, ...], prefix: tuple[str, .
     command += ["--door", what.door, "--mode", "new" if what.new_connections else "reuse"]
     command += ["--connections", str(what.connections), "--bytes", str(what.body_bytes)]
     command += ["--arrivals", "poisson" if what.poisson else "even", "--unique", "yes" if what.unique else "no"]
+    command += ["--resume", "yes" if what.resume else "no"]
     command += ["--count-header", peer.profile.verdict_header]
     command += [word for name, value in browser.HEADERS for word in ("--header", f"{name}: {value}")]
     deadline = what.warm_s + what.seconds + GRACE_S

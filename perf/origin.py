@@ -7,6 +7,7 @@ same but logged with the number of the connection that it came over.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from perf import bodies, template
@@ -16,14 +17,24 @@ from perf.process import Process, free_ports
 HERE = Path(__file__).parent
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an origin stands, the words that start it there, and how long it keeps an idle connection."""
+
+    address: str = "127.0.0.1"
+    prefix: tuple[str, ...] = ()
+    keepalive: str = "300s"
+
+
 class Origin:
     """A running origin; `url` and `tls_url` are what peers are told."""
 
     def __init__(
-        self, folder: Path, certificate: tuple[Path, Path], cores: tuple[int, ...], address: str = "127.0.0.1"
+        self, folder: Path, certificate: tuple[Path, Path], cores: tuple[int, ...], place: Place | None = None
     ) -> None:
+        place = place or Place()
         self.folder = folder
-        self.address = address
+        self.address = address = place.address
         self.http, self.https = free_ports(2)
         (folder / "www").mkdir(parents=True)
         for name in bodies.SIZES:
@@ -35,13 +46,19 @@ class Origin:
             "https": str(self.https),
             "cert": str(certificate[0]),
             "key": str(certificate[1]),
+            "keepalive": place.keepalive,
             "user_line": user_line(),
             "text": bodies.body("1k").decode("ascii"),
         }
         (folder / "origin.conf").write_text(template.fill((HERE / "origin.conf").read_text(encoding="utf-8"), values))
         command = ["nginx", "-p", f"{folder}/", "-c", str(folder / "origin.conf"), "-e", "stderr"]
         self._process = Process(
-            "origin", command, folder, cores, lambda: fetch(address, self.http, "/ready").status == 200
+            "origin",
+            command,
+            folder=folder,
+            cores=cores,
+            ready=lambda: fetch(address, self.http, "/ready").status == 200,
+            prefix=place.prefix,
         )
 
     @property

@@ -57,7 +57,7 @@ class Peer:
             "https": str(self.https),
             "admin": str(self.admin),
             "origin": f"{origin.address}:{origin.http}",
-            "origin_tls": f"{origin.address}:{origin.https}",
+            "origin_scheme": "http",
             "cert": str(site.certificate[0]),
             "key": str(site.certificate[1]),
             "user_line": user_line(),
@@ -68,7 +68,7 @@ class Peer:
         self._configure()
         command = [template.fill(word, values) for word in profile.start]
         command[0] = find_program(command[0]) or command[0]
-        self.process = Process(self.name, command, folder, site.cores, self._ready)
+        self.process = Process(self.name, command, folder=folder, cores=site.cores, ready=self._ready)
 
     def cost(self, *, memory: bool = True) -> Cost:
         """What it has used so far; nothing for a peer without a process."""

@@ -24,17 +24,24 @@ LOG_TAIL_BYTES = 2000
 
 
 class Process:
-    """One running server; use as a context manager or call `stop`."""
+    """One running server; `prefix` is put before its command, such as another network namespace."""
 
     def __init__(
-        self, name: str, command: list[str], folder: Path, cores: tuple[int, ...], ready: Callable[[], bool]
+        self,
+        name: str,
+        command: list[str],
+        *,
+        folder: Path,
+        cores: tuple[int, ...],
+        ready: Callable[[], bool],
+        prefix: tuple[str, ...] = (),
     ) -> None:
         self.name = name
         self.command = command
         self._log = folder / "output.log"
         with self._log.open("wb") as log:
             self._child = subprocess.Popen(
-                pinned(cores, command),
+                [*prefix, *pinned(cores, command)],
                 cwd=folder,
                 stdout=log,
                 stderr=log,

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,9 +21,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # perf is no part of the wheel
 
-from perf import accounting, load, plot, profile, report, runner, scenario, stats, template  # noqa: E402
+from perf import accounting, load, plot, profile, report, runner, scenario, stats, template, wan  # noqa: E402
 from perf.bench import Bench, Pace  # noqa: E402
-from perf.errors import WrongAnswerError  # noqa: E402
+from perf.errors import NotAvailableError, WrongAnswerError  # noqa: E402
 from perf.load import Load  # noqa: E402
 from perf.machine import plan_cores  # noqa: E402
 from perf.profile import Profile  # noqa: E402
@@ -213,6 +214,24 @@ def test_a_peer_that_does_not_start_is_left_out_with_its_words(bench_of):
     assert "unrecognized arguments" in bench.absent["broken"]
 
 
+@needs_tools
+@pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+def test_a_link_has_the_round_trip_that_it_was_given(tmp_path):
+    home = Path("/proc/self/ns/net").readlink()
+    waited = []
+    try:
+        with wan.up(wan.Link(delay_ms=20.0), tmp_path, CORES.load) as link:
+            for _ in range(3):
+                start = time.monotonic()
+                with pytest.raises(ConnectionRefusedError), socket.create_connection((link.address, 9)):
+                    pass  # a refusal is one round trip
+                waited.append(time.monotonic() - start)
+    except NotAvailableError as error:
+        pytest.skip(str(error))
+    assert Path("/proc/self/ns/net").readlink() == home
+    assert 0.040 <= min(waited) < 0.060
+
+
 # --- the whole ----------------------------------------------------------------------------------------------------
 
 
@@ -233,7 +252,8 @@ def test_a_scenario_runs_from_the_command_line_to_a_page_without_network(tmp_pat
 
 def test_every_scenario_names_bars_and_every_profile_loads():
     scenarios, profiles = scenario.load_all(), profile.load_all()
-    assert {"hit-1k", "proxy", "miss-stored", "rss-100k", "pool", "hit-sizes"} <= set(scenarios)
+    wanted = {"hit-1k", "proxy", "miss-stored", "rss-100k", "pool", "hit-sizes", "hit-ttfb", "wan-miss", "herd", "idle"}
+    assert wanted <= set(scenarios)
     assert {"headland", "nginx-tuned", "nginx-stock", "direct"} <= set(profiles)
     text = runner.listing(scenarios, profiles)
     assert all(name in text for name in (*scenarios, *profiles))

@@ -1,0 +1,94 @@
+"""A far origin: two network namespaces with a wire of a given delay, loss and rate between them.
+
+The harness, the peers and the load move into the near one for as long as the link is up (`os.setns` is younger than our
+oldest Python, so libc's is called); the origin is started in the far one. Where this is not allowed, the scenario is
+skipped with the reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from perf.errors import NotAvailableError
+from perf.machine import pinned
+
+SOURCE = Path(__file__).parent / "wanlink.c"
+CLONE_NEWNET = 0x40000000
+NEAR_ADDRESS, FAR_ADDRESS = "10.77.1.1", "10.77.1.2"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One wire: delay per direction in ms, loss in percent, rate in Mbit/s (0: none)."""
+
+    delay_ms: float
+    loss_percent: float = 0.0
+    mbit: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wan:
+    """A link that is up: the far end's address and the words that start a program there."""
+
+    address: str
+    far: tuple[str, ...]
+
+
+@contextmanager
+def up(link: Link, folder: Path, cores: tuple[int, ...]) -> Iterator[Wan]:
+    """Set the link up and stay in its near namespace until the block ends."""
+    if os.geteuid() != 0:
+        raise NotAvailableError("network namespaces need root")
+    near, far = (f"headland-{end}-{os.getpid()}" for end in ("near", "far"))
+    program = _compiled(folder)
+    with contextlib.ExitStack() as stack:
+        for space in (near, far):
+            _ip("netns", "add", space)
+            stack.callback(_ip, "netns", "delete", space)
+        numbers = (f"{link.delay_ms:g}", f"{link.loss_percent:g}", f"{link.mbit:g}")
+        command = pinned(cores, [str(program), near, NEAR_ADDRESS, far, FAR_ADDRESS, *numbers])
+        wire = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+        stack.callback(wire.kill)
+        if wire.stdout is None or wire.stdout.readline() != b"ready\n":
+            raise NotAvailableError(f"no link: {wire.stderr.read().decode() if wire.stderr else ''}")
+        stack.enter_context(_inside(near))
+        yield Wan(FAR_ADDRESS, ("ip", "netns", "exec", far))
+
+
+@contextmanager
+def _inside(space: str) -> Iterator[None]:
+    with Path("/proc/self/ns/net").open("rb") as home, Path(f"/run/netns/{space}").open("rb") as there:
+        _setns(there.fileno())
+        try:
+            yield
+        finally:
+            _setns(home.fileno())
+
+
+def _setns(descriptor: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(descriptor, CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+def _ip(*words: str) -> None:
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NotAvailableError(f"network namespaces are not allowed here: {done.stderr.strip()}")
+
+
+def _compiled(folder: Path) -> Path:
+    compiler = shutil.which("cc")
+    if compiler is None or shutil.which("ip") is None:
+        raise NotAvailableError("not installed: cc or ip")
+    program = folder / "wanlink"
+    subprocess.run([compiler, "-O2", "-Wall", "-Wextra", "-o", str(program), str(SOURCE)], check=True)
+    return program
