@@ -21,7 +21,7 @@ from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, v
 import orjson
 from aiohttp import web
 
-from edge import dashboard, metrics, problem
+from edge import answers, dashboard, metrics
 from edge.context import AdminContext
 from edge.readings import History, Reading
 from edge.stats import stats
@@ -54,7 +54,7 @@ def make_app(context: AdminContext, extensions: Iterable[Extension] | None = Non
     Raises:
         Exception: Whatever an extension raises, such as the purge journal being damaged; the node must not serve then.
     """
-    app = web.Application(middlewares=[problem.middleware])
+    app = web.Application(middlewares=[answers.middleware])
     admin = Admin(context)
     metrics.register(context.registry, context.node, context.reload_state, node_version())
     app.router.add_get("/", admin.page)
@@ -108,7 +108,7 @@ class Admin:
         """`GET /healthz`."""
         draining = self._context.draining
         body = {"status": "draining" if draining else "ok", "node": self._context.node_name, "version": node_version()}
-        return problem.json_answer(503 if draining else 200, orjson.dumps(body))
+        return answers.json_answer(503 if draining else 200, orjson.dumps(body))
 
     async def metrics(self, _request: web.Request) -> web.Response:
         """`GET /metrics`."""
@@ -117,22 +117,22 @@ class Admin:
 
     async def stats(self, _request: web.Request) -> web.Response:
         """`GET /v1/stats`."""
-        return problem.json_answer(200, orjson.dumps(stats(self._context, self.history, node_version())))
+        return answers.json_answer(200, orjson.dumps(stats(self._context, self.history, node_version())))
 
     async def explain(self, request: web.Request) -> web.Response:
         """`GET /v1/explain`."""
         url = request.query.get("url", "")
         if not url or len(url) > EXPLAIN_URL_BYTES_MAX:
-            return problem.problem(400, f"expected ?url= with an absolute URL of at most {EXPLAIN_URL_BYTES_MAX} bytes")
+            return answers.problem(400, f"expected ?url= with an absolute URL of at most {EXPLAIN_URL_BYTES_MAX} bytes")
         lines = request.query.getall("header", [])
         if len(lines) > EXPLAIN_HEADERS_MAX:
-            return problem.problem(400, f"at most {EXPLAIN_HEADERS_MAX} header parameters")
+            return answers.problem(400, f"at most {EXPLAIN_HEADERS_MAX} header parameters")
         try:
             headers = [_header(line) for line in lines]
             found = self._context.node.explain(url, headers)
         except ValueError as error:
-            return problem.problem(400, str(error))
-        return problem.json_answer(200, found)
+            return answers.problem(400, str(error))
+        return answers.json_answer(200, found)
 
 
 def _header(line: str) -> tuple[str, str]:
