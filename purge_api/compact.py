@@ -41,7 +41,10 @@ class _Newer:
 
 
 def compacted(records: Sequence[PurgeRecord], rules_max: int) -> list[PurgeRecord]:
-    """What has to be kept of `records` (oldest first), holding at most `rules_max` rules; in the same order."""
+    """What has to be kept of `records`, oldest first, in the same order.
+
+    It holds at most `rules_max` rules, which are four at least: half of them, and a fold for each mode.
+    """
     kept = _without_covered(records)
     rules = sum(len(record.items) for record in kept)
     if rules <= rules_max:

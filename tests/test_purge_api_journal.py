@@ -358,7 +358,7 @@ def standing(records: list[PurgeRecord], born: int, url: str, tag: str) -> int:
 
 
 @settings(max_examples=300, deadline=None)
-@given(purges, st.integers(2, 40))
+@given(purges, st.integers(4, 40))
 def test_compaction_never_purges_less_and_without_folding_never_more(asked, rules_max):
     before = numbered(asked)
     after = compacted(before, rules_max)
