@@ -22,6 +22,9 @@ pub struct Deadlines {
     pub between_bytes: Duration,
     /// The whole exchange, counted from the call of `exchange`: a caller that has spent some of it passes the rest.
     pub total: Duration,
+    /// No deadline, but the other bound on an answer: bytes of its head. Over HTTP/2 the bound told to all origins
+    /// (`h2::HEADER_BYTES_MAX`) stands as well.
+    pub head_bytes_max: usize,
 }
 
 /// No exchange takes longer, whatever is asked: instants stay within their range.

@@ -34,7 +34,6 @@ pub struct Group {
     deadlines: Deadlines,
     limits: Limits,
     queue: Duration,
-    response_header_bytes_max: usize,
 }
 
 /// One server as the settings name it, and what is known of it.
@@ -119,11 +118,6 @@ impl Group {
     /// How many servers it has.
     pub(crate) fn len(&self) -> usize {
         self.servers.len()
-    }
-
-    /// The largest head of an answer that is taken.
-    pub fn response_header_bytes_max(&self) -> usize {
-        self.response_header_bytes_max
     }
 
     pub(crate) fn attempts(&self) -> u32 {
@@ -259,10 +253,10 @@ impl Group {
                 first_byte: Duration::from_millis(deadlines.first_byte_ms),
                 between_bytes: Duration::from_millis(deadlines.between_bytes_ms),
                 total: Duration::from_millis(deadlines.total_ms),
+                head_bytes_max: settings.response_header_bytes_max as usize,
             },
             limits: limits(&settings.pool),
             queue: Duration::from_millis(settings.pool.queue_ms),
-            response_header_bytes_max: settings.response_header_bytes_max as usize,
             servers,
         }))
     }

@@ -22,7 +22,7 @@ mod upload;
 
 pub(crate) use body::Body;
 pub use exchange::INTERIM_MAX;
-pub use head::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
+pub use head::HEAD_FIELDS_MAX;
 pub use upgrade::Upgraded;
 
 /// A connection that speaks HTTP/1.1, between exchanges.

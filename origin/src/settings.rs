@@ -19,7 +19,7 @@ pub struct GroupSettings {
     pub pool: PoolSettings,
     pub ejection: EjectionSettings,
     pub retries: RetrySettings,
-    /// The largest head of an answer that is taken, in bytes.
+    /// The largest head of an answer that is taken, in bytes; over HTTP/2 never more than 64 KiB.
     pub response_header_bytes_max: u32,
 }
 

@@ -346,6 +346,15 @@ fn idle_connections_are_closed_when_their_time_is_over_though_nothing_happens() 
 }
 
 #[test]
+fn an_answer_whose_head_is_larger_than_the_group_takes_is_refused() {
+    let origin = Origin::start(|_| Answer::text("hello"));
+    let (client, group) =
+        (Client::new(LIMITS), group(&[&origin.url()], |settings| settings.response_header_bytes_max = 30));
+    let error = on_a_runtime(fetch(&client, &group, get("/"))).err().unwrap();
+    assert_eq!((error.word(), client.counters().retries), ("head_too_large", 0));
+}
+
+#[test]
 fn a_silent_server_is_given_up_at_its_deadline() {
     let origin = Origin::start(|_| Answer::never());
     let (client, group) = (Client::new(LIMITS), group(&[&origin.url()], |_| {}));

@@ -20,7 +20,8 @@ use crate::tls::TlsOptions;
 use crate::tls::authority::{Authority, NAME};
 
 const WAIT: Duration = Duration::from_secs(10);
-const DEADLINES: Deadlines = Deadlines { connect: WAIT, first_byte: WAIT, between_bytes: WAIT, total: WAIT };
+const DEADLINES: Deadlines =
+    Deadlines { connect: WAIT, first_byte: WAIT, between_bytes: WAIT, total: WAIT, head_bytes_max: 65_536 };
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 async fn listen() -> (TcpListener, Endpoint) {

@@ -104,7 +104,7 @@ impl Exchange {
             asked_to_upgrade: request.upgrade.is_some(),
             upload: Upload::new(bytes, framing, body),
             sending: Sending::Going,
-            scan: Scan::default(),
+            scan: Scan::new(deadlines.head_bytes_max),
             interim,
             interims: 0,
             started,
@@ -162,7 +162,7 @@ impl Exchange {
             };
             let Some(length) = found else { return Ok(None) };
             let bytes: Bytes = self.connection.inner.input.split_to(length).freeze();
-            self.scan = Scan::default();
+            self.scan = Scan::new(self.deadlines.head_bytes_max);
             let head = head::parse(&bytes, &self.method).map_err(|fault| self.failed(fault, Phase::Head))?;
             match head.status {
                 StatusCode::SWITCHING_PROTOCOLS if self.asked_to_upgrade => return Ok(Some(head)),

@@ -14,14 +14,13 @@ use smallvec::SmallVec;
 use crate::error::{Excess, Fault};
 use crate::framing::{TransferEncoding, content_length, transfer_encoding};
 
-/// Bytes of one response head.
-pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Field lines of one response head.
 pub const HEAD_FIELDS_MAX: usize = 256;
 
 /// Looks for the empty line.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Scan {
+    bytes_max: usize,
     /// Bytes looked at.
     at: usize,
     line_start: usize,
@@ -29,6 +28,11 @@ pub(super) struct Scan {
 }
 
 impl Scan {
+    /// A head may be `bytes_max` long.
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, at: 0, line_start: 0, lines: 0 }
+    }
+
     /// The length of the head, once all of it is in `input`.
     pub(super) fn find(&mut self, input: &[u8]) -> Result<Option<usize>, Fault> {
         let start = &input[..input.len().min(7)];
@@ -42,7 +46,7 @@ impl Scan {
                 return Err(Fault::Malformed("line ended by a bare LF"));
             }
             self.at = lf + 1;
-            if self.at > HEAD_BYTES_MAX || self.lines > HEAD_FIELDS_MAX + 1 {
+            if self.at > self.bytes_max || self.lines > HEAD_FIELDS_MAX + 1 {
                 return Err(Fault::TooLarge(Excess::Head));
             }
             if lf - 1 == self.line_start {
@@ -52,7 +56,7 @@ impl Scan {
             self.line_start = self.at;
         }
         self.at = input.len();
-        if self.at > HEAD_BYTES_MAX { Err(Fault::TooLarge(Excess::Head)) } else { Ok(None) }
+        if self.at > self.bytes_max { Err(Fault::TooLarge(Excess::Head)) } else { Ok(None) }
     }
 }
 

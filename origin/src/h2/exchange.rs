@@ -163,6 +163,9 @@ impl Exchange {
         let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let (head, recv) = response.into_parts();
         let mut headers = head.headers;
+        if section_bytes(&headers) > self.deadlines.head_bytes_max {
+            return Err(FetchError::new(Fault::TooLarge(Excess::Head), Phase::Head));
+        }
         let lengths = headers.get_all(header::CONTENT_LENGTH);
         let length = content_length(lengths.iter().map(header::HeaderValue::as_bytes))
             .map_err(|error| FetchError::new(error.into(), Phase::Head))?;
@@ -186,6 +189,11 @@ impl Exchange {
         response.first_byte_micros = micros;
         Ok(response)
     }
+}
+
+/// The size of a field section as RFC 9113 6.5.2 counts it.
+fn section_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
 }
 
 /// The rest of an upload, in a task that ends with the answer unless it is let go.

@@ -23,6 +23,7 @@ const DEADLINES: Deadlines = Deadlines {
     first_byte: Duration::from_secs(10),
     between_bytes: Duration::from_secs(5),
     total: Duration::from_secs(60),
+    head_bytes_max: 64 * 1024,
 };
 
 type Asked = (http::Request<RecvStream>, SendResponse<Bytes>);

@@ -60,6 +60,7 @@ async fn serve(stream: TcpStream, streams_max: u32, answers_after: usize, tally:
         Builder::new().max_concurrent_streams(streams_max).handshake::<_, Bytes>(stream).await.unwrap();
     while let Some(Ok((head, respond))) = connection.accept().await {
         tally.send_modify(|tally| tally.seen += 1);
+        let padding = if head.uri().path() == "/large-head" { 2_000 } else { 0 };
         let gate = match head.uri().path() {
             "/last" => {
                 connection.graceful_shutdown();
@@ -68,13 +69,18 @@ async fn serve(stream: TcpStream, streams_max: u32, answers_after: usize, tally:
             "/at-once" => 0,
             _ => answers_after,
         };
-        tokio::spawn(answer(respond, gate, tally.subscribe()));
+        tokio::spawn(answer(respond, padding, gate, tally.subscribe()));
     }
 }
 
-async fn answer(mut respond: SendResponse<Bytes>, answers_after: usize, mut tally: watch::Receiver<Tally>) {
+async fn answer(
+    mut respond: SendResponse<Bytes>,
+    padding: usize,
+    answers_after: usize,
+    mut tally: watch::Receiver<Tally>,
+) {
     tally.wait_for(|tally| tally.seen >= answers_after).await.unwrap();
-    let head = Answer::builder().status(StatusCode::OK).body(()).unwrap();
+    let head = Answer::builder().status(StatusCode::OK).header("x-padding", "x".repeat(padding)).body(()).unwrap();
     if let Ok(mut stream) = respond.send_response(head, false) {
         let _ = stream.send_data(Bytes::from_static(b"hello"), true);
     }
@@ -104,6 +110,23 @@ fn fifty_requests_at_once_share_the_one_connection_that_is_opened_for_them() {
     on_a_runtime(async {
         assert_eq!(at_once(&client, &group, 50).await, 49);
         assert_eq!(client.open_connections(), Connections { open: 1, idle: 1, waiting: 0 });
+    });
+    assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn an_answer_whose_head_is_larger_than_the_group_takes_is_refused_alone() {
+    let server = Server::start(100, 1);
+    let (client, group) = (Client::new(LIMITS), server.group());
+    on_a_runtime(async {
+        assert!(fetch(&client, &group, get("/large-head")).await.is_ok());
+        let mut settings = crate::group::tests::settings(&[&format!("http://{}", server.address)]);
+        settings.http2 = Http2::PriorKnowledge;
+        settings.response_header_bytes_max = 1024;
+        let strict = Group::compile(&settings, Some(&group)).unwrap();
+        let error = fetch(&client, &strict, get("/large-head")).await.err().unwrap();
+        assert_eq!(error.word(), "head_too_large");
+        fetch(&client, &strict, get("/")).await.unwrap();
     });
     assert_eq!(server.connections(), 1);
 }

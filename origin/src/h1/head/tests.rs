@@ -2,8 +2,10 @@
 
 use super::*;
 
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
 fn read(text: &[u8], method: &Method) -> Result<Head, Fault> {
-    let length = Scan::default().find(text)?.expect("a whole head");
+    let length = Scan::new(HEAD_BYTES_MAX).find(text)?.expect("a whole head");
     assert_eq!(length, text.len());
     parse(&Bytes::copy_from_slice(text), method)
 }
@@ -16,7 +18,7 @@ fn get(text: &str) -> Head {
 fn the_end_is_found_however_the_head_is_cut() {
     let text = b"HTTP/1.1 200 OK\r\nA: b\r\n\r\nrest";
     for cut in 0..text.len() - 4 {
-        let mut scan = Scan::default();
+        let mut scan = Scan::new(HEAD_BYTES_MAX);
         assert_eq!(scan.find(&text[..cut]), Ok(None), "{cut}");
         assert_eq!(scan.find(text), Ok(Some(text.len() - 4)));
     }
@@ -101,9 +103,9 @@ fn heads_that_two_parsers_could_read_differently_are_malformed() {
 #[test]
 fn a_head_has_bounds_before_it_is_whole() {
     let endless = format!("HTTP/1.1 200 OK\r\nA: {}", "x".repeat(HEAD_BYTES_MAX));
-    assert_eq!(Scan::default().find(endless.as_bytes()), Err(Fault::TooLarge(Excess::Head)));
+    assert_eq!(Scan::new(HEAD_BYTES_MAX).find(endless.as_bytes()), Err(Fault::TooLarge(Excess::Head)));
     let many = format!("HTTP/1.1 200 OK\r\n{}", "A: b\r\n".repeat(HEAD_FIELDS_MAX + 2));
-    assert_eq!(Scan::default().find(many.as_bytes()), Err(Fault::TooLarge(Excess::Head)));
+    assert_eq!(Scan::new(HEAD_BYTES_MAX).find(many.as_bytes()), Err(Fault::TooLarge(Excess::Head)));
     let full = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(HEAD_FIELDS_MAX));
     assert_eq!(get(&full).headers.len(), HEAD_FIELDS_MAX);
 }
