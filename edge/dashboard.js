@@ -99,7 +99,7 @@ function doors(stats) {
   if (handshakes) rows.push(["TLS resumed", percent(tls.resumed / handshakes)]);
   if (stats.certificates.length) {
     const days = (Math.min(...stats.certificates.map((each) => each.not_after_s)) - Date.now() / 1000) / 86400;
-    rows.push(["certificate valid for", Math.floor(days) + " d"]);
+    rows.push(["certificate valid", Math.floor(days) + " d"]);
   }
   if (stats.total.refused) rows.push(["requests refused", count(stats.total.refused)]);
   pairs("doors", rows);
@@ -121,9 +121,9 @@ function show(stats) {
   const now = stats.now, [hit95, hitUnit] = time(now.hit_p95_ms), [miss95, missUnit] = time(now.miss_p95_ms);
   byId("facts").textContent = "version " + stats.version + ", up " + span(stats.uptime_s) + ", " + count(stats.total.requests) + " requests, " + bytes(stats.total.bytes) + " sent";
   big("rps", count(now.requests_per_s), "per second");
-  byId("classes").textContent = Object.entries(stats.total.classes).sort().map(([name, value]) => name + " " + count(value)).join("   ") || "\u00a0";
+  byId("classes").textContent = Object.entries(stats.total.classes).sort().map(([name, value]) => count(value) + " " + name).join(", ") || "\u00a0";
   big("hit", percent(now.hit_ratio), none(now.hit_ratio) ? "" : "of requests");
-  byId("bytehit").textContent = percent(now.byte_hit_ratio) + " of bytes; " + percent(stats.total.requests ? stats.total.hits / stats.total.requests : null) + " since the start";
+  byId("bytehit").textContent = percent(now.byte_hit_ratio) + " of bytes";
   big("hit95", hit95, hitUnit + " p95");
   byId("hit50").textContent = inline(now.hit_p50_ms) + " p50";
   big("miss95", miss95, missUnit + " p95");
@@ -133,7 +133,7 @@ function show(stats) {
   share(byId("fill"), stats.store.bytes / Math.max(stats.store.capacity_bytes, 1));
   pairs("store", [["objects", count(stats.store.objects)], ["used", bytes(stats.store.bytes)], ["of", bytes(stats.store.capacity_bytes)], ["evicted", count(stats.store.evictions)], ["fills running", count(stats.store.fills)]]);
   const origin = stats.origin;
-  pairs("origin", [["requests", count(origin.requests)], ["connections reused", percent(origin.reuse_ratio)], ["open, idle", count(origin.open) + ", " + count(origin.idle)], ["first byte p50, p95", inline(origin.p50_ms) + ", " + inline(origin.p95_ms)], ["bytes saved", percent(origin.offload)], ["errors", count(origin.errors)]]);
+  pairs("origin", [["requests", count(origin.requests)], ["reused connections", percent(origin.reuse_ratio)], ["open, idle", count(origin.open) + ", " + count(origin.idle)], ["first byte p50, p95", inline(origin.p50_ms) + ", " + inline(origin.p95_ms)], ["bytes saved", percent(origin.offload)], ["errors", count(origin.errors)]]);
   doors(stats);
   purges(stats.purges || []);
 }
