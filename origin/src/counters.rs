@@ -71,7 +71,7 @@ pub struct Counters {
 }
 
 /// The values at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Snapshot {
     pub requests: u64,
     pub opened: u64,
@@ -183,7 +183,7 @@ struct Histogram {
     sum_micros: AtomicU64,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct HistogramSnapshot {
     /// By [`BUCKET_MICROS`], not cumulative.
     pub buckets: [u64; BUCKET_MICROS.len() + 1],

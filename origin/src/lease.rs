@@ -63,7 +63,7 @@ struct State {
 }
 
 /// Connections at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Connections {
     pub open: usize,
     pub idle: usize,
