@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -15,6 +16,13 @@ use crate::exchange::Connection;
 use crate::tls::{Protocols, TlsIdentity};
 use crate::transport::{Socket, Transport};
 use crate::{h1, h2};
+
+/// Silence after which the kernel asks whether the origin is still there.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+/// Time between two such questions.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// Questions without an answer that end a connection.
+const KEEPALIVE_PROBES: u32 = 3;
 
 /// Where to connect, and as whom.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -56,10 +64,16 @@ async fn dial(endpoint: &Endpoint) -> std::io::Result<TcpStream> {
     let socket = if endpoint.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // A request is written whole: waiting for more would only delay it.
     socket.set_nodelay(true)?;
+    SockRef::from(&socket).set_tcp_keepalive(&keepalive())?;
     if let Some(source) = endpoint.source {
         socket.bind(SocketAddr::new(source, 0))?;
     }
     socket.connect(endpoint.address).await
+}
+
+/// An idle connection whose origin has vanished without a word is found out before a request needs it.
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_PROBES)
 }
 
 async fn secure(stream: TcpStream, identity: &TlsIdentity) -> Result<Connection, FetchError> {

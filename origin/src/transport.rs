@@ -37,7 +37,7 @@ impl Socket {
     }
 
     fn is_home(&self) -> bool {
-        self.driver == Handle::current().id()
+        Handle::try_current().is_ok_and(|current| current.id() == self.driver)
     }
 
     /// Two system calls when the driver changes, none otherwise.

@@ -238,3 +238,11 @@ async fn http_2_is_spoken_without_tls_where_it_is_known() {
     });
     assert_eq!(fetch(connect(&endpoint, WAIT).await.unwrap()).await.unwrap(), "ok");
 }
+
+#[tokio::test]
+async fn a_connection_comes_from_the_address_that_is_asked_for() {
+    let (listener, mut endpoint) = listen().await;
+    endpoint.source = Some("127.0.0.2".parse().unwrap());
+    let (_connection, accepted) = tokio::join!(connect(&endpoint, WAIT), listener.accept());
+    assert_eq!(Some(accepted.unwrap().1.ip()), endpoint.source);
+}

@@ -62,6 +62,8 @@ struct Exchange {
     connection: Connection,
     method: Method,
     asked_to_upgrade: bool,
+    /// Sending it twice does no harm, and nothing of it is spent.
+    repeatable: bool,
     upload: Upload,
     sending: Sending,
     scan: Scan,
@@ -102,6 +104,7 @@ impl Exchange {
             connection,
             method: request.method.clone(),
             asked_to_upgrade: request.upgrade.is_some(),
+            repeatable: body.is_none() && request.method.is_idempotent(),
             upload: Upload::new(bytes, framing, body),
             sending: Sending::Going,
             scan: Scan::new(deadlines.head_bytes_max),
@@ -170,9 +173,18 @@ impl Exchange {
                     return Err(self.failed(Fault::Malformed("101 that nobody asked for"), Phase::Head));
                 }
                 status if status.is_informational() => self.interim(head)?,
+                StatusCode::REQUEST_TIMEOUT if self.crossed(&head) => {
+                    return Err(self.failed(Fault::Reset, Phase::Head));
+                }
                 _ => return Ok(Some(head)),
             }
         }
+    }
+
+    /// RFC 9110 15.5.9: an origin that closes an idle connection may say 408 first. On a kept connection that is no
+    /// answer to this request but its close, crossing it on the way; a new connection will tell.
+    fn crossed(&self, head: &Head) -> bool {
+        self.connection.inner.used && !head.persistent && self.repeatable
     }
 
     fn interim(&mut self, head: Head) -> Result<(), FetchError> {

@@ -154,6 +154,10 @@ fn is_hop_by_hop(name: &str) -> bool {
 
 fn remove_nominated(hop: &Hop<'_>, headers: &mut HeaderMap) {
     for option in options(hop) {
+        // The common ones name no field.
+        if option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close") {
+            continue;
+        }
         if let Ok(name) = HeaderName::from_bytes(option)
             && name != header::UPGRADE
             && !is_end_to_end(&name)

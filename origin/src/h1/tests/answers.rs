@@ -7,9 +7,10 @@ use http::{HeaderValue, Method};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
+use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::support::{DEADLINES, fetch, home, pipe, read_head, request};
+use super::support::{Answer, DEADLINES, fetch, home, pipe, read_head, request};
 use crate::error::{Excess, Fault, Phase};
 use crate::h1::INTERIM_MAX;
 use crate::message::Interim;
@@ -217,4 +218,47 @@ async fn an_answer_to_an_upgrade_may_be_an_ordinary_one() {
     };
     let (response, ()) = tokio::join!(connection.exchange(&mut asked, &DEADLINES, None, home), script);
     assert!(response.unwrap().upgraded.is_none() && came.load(Ordering::SeqCst));
+}
+
+#[tokio::test]
+async fn a_408_that_crosses_a_request_on_a_kept_connection_is_its_close() {
+    let late = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    assert_eq!(fetch(Method::GET, &[late]).await.unwrap().status.as_u16(), 408);
+    for (method, fault) in [(Method::GET, Some(Fault::Reset)), (Method::POST, None)] {
+        let (mut connection, mut origin) = pipe();
+        connection.rest();
+        let mut asked = request(method);
+        let script = async {
+            read_head(&mut origin).await;
+            origin.write_all(late).await.unwrap();
+        };
+        let (result, ()) = tokio::join!(connection.exchange(&mut asked, &DEADLINES, None, home().0), script);
+        assert_eq!(result.err().map(|error| error.fault), fault);
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_mangled_answer_never_panics_and_reads_the_same_at_any_cut(
+        which in 0_usize..4,
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut wire = [LENGTH, CHUNKED, CLOSE, INTERIM][which].to_vec();
+        for (place, byte) in edits {
+            let place = place.index(wire.len());
+            wire[place] = byte;
+        }
+        let cut = cut.index(wire.len());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (whole, parts) = runtime.block_on(async {
+            (fetch(Method::GET, &[&wire]).await, fetch(Method::GET, &[&wire[..cut], &wire[cut..]]).await)
+        });
+        match (whole, parts) {
+            // Bytes behind the answer that come late are seen before the connection serves again, not now.
+            (Ok(whole), Ok(parts)) => prop_assert_eq!(Answer { reusable: parts.reusable, ..whole }, parts),
+            (Err(whole), Err(parts)) => prop_assert_eq!(whole.fault, parts.fault),
+            (whole, parts) => prop_assert!(false, "{:?} but in parts {:?}", whole, parts),
+        }
+    }
 }
