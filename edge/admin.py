@@ -26,7 +26,7 @@ from edge.context import AdminContext
 from edge.readings import History, Reading
 from edge.stats import stats
 
-__all__ = ["EXTENSIONS_GROUP", "Extension", "load_extensions", "make_app"]
+__all__ = ["EXTENSIONS_GROUP", "Admin", "Extension", "load_extensions", "make_app", "node_version"]
 
 EXTENSIONS_GROUP = "headland.admin"
 EXPLAIN_URL_BYTES_MAX = 8_192

@@ -50,19 +50,25 @@ def _demo(options: argparse.Namespace) -> Exit:
 
 
 def _serve(options: argparse.Namespace) -> Exit:
-    from edge import configuration, lifecycle  # noqa: PLC0415 - with them comes the whole node
+    from edge import configuration  # noqa: PLC0415 - the models take a moment to load
 
     overrides = _overrides(options)
     if options.origin is not None:
-        listen = options.listen or DEFAULT_LISTEN
-        return asyncio.run(lifecycle.serve(configuration.for_origin(options.origin, listen, overrides)))
+        fixed = configuration.for_origin(options.origin, options.listen or DEFAULT_LISTEN, overrides)
+        return _live(fixed, None)
     if options.listen is not None:
         overrides = {("listen", "http"): [options.listen], **overrides}
 
     def read() -> configuration.Configuration:
         return configuration.load(Path(options.config), overrides)
 
-    return asyncio.run(lifecycle.serve(read(), read))
+    return _live(read(), read)
+
+
+def _live(configuration: Any, reload: Callable[[], Any] | None) -> Exit:
+    from edge import lifecycle  # noqa: PLC0415 - with it comes the whole node
+
+    return asyncio.run(lifecycle.serve(configuration, reload))
 
 
 def _check(options: argparse.Namespace) -> Exit:

@@ -29,6 +29,7 @@ __all__ = [
     "network",
     "pattern",
     "status_range",
+    "token",
 ]
 
 Condition = str | dict[str, Any]

@@ -30,7 +30,7 @@ from purge_api.problem import json_answer
 from purge_api.rate import RateLimiter
 from purge_api.record import Draft, PurgeRecord
 
-__all__ = ["BODY_BYTES_MAX", "PurgeApi"]
+__all__ = ["BODY_BYTES_MAX", "DataPortReceipt", "PurgeApi"]
 
 BODY_BYTES_MAX = 1_048_576
 """Bytes of a request's body."""

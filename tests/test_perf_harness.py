@@ -136,14 +136,21 @@ def test_the_accounting_sees_a_child_of_a_child_that_computes_and_one_that_has_e
     assert accounting.cost(parent.pid).processes == 0
 
 
+WAITER = """
+import signal
+print("ready", flush=True)
+signal.sigtimedwait([], 0.2)
+print("waited", flush=True)
+signal.pause()
+"""
+
+
 def test_a_process_that_waits_costs_nothing():
-    with subprocess.Popen(
-        [sys.executable, "-c", "print(1, flush=True)\nimport signal\nsignal.pause()"], stdout=subprocess.PIPE
-    ) as child:
+    with subprocess.Popen([sys.executable, "-c", WAITER], stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         child.stdout.readline()
         before = accounting.cost(child.pid)
-        time.sleep(0.2)
+        child.stdout.readline()
         assert accounting.cost(child.pid).since(before).cpu_s <= 0.02
         child.kill()
 
