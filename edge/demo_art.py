@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["COASTS", "coast", "strata"]
+__all__ = ["COASTS", "Light", "coast", "strata"]
 
 WIDTH, HEIGHT = 960, 600
 STRATA_WIDTH, STRATA_HEIGHT = 480, 320

@@ -26,7 +26,7 @@ from aiohttp import WSMsgType, hdrs, web
 
 from edge import demo_art, demo_pages
 
-__all__ = ["BIG_BYTES", "DemoOrigin", "make_site"]
+__all__ = ["BIG_BYTES", "DemoOrigin", "Site", "make_site", "not_modified", "stored"]
 
 THINKING_S = 0.04
 """Seconds that the origin takes for a page."""
