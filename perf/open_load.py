@@ -6,24 +6,21 @@ wrong status or length, a wrong cache verdict; and a generator that was itself l
 
 from __future__ import annotations
 
-import functools
 import shlex
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson
 
 from perf import browser
-from perf.errors import NotAvailableError, NotStartedError, WrongAnswerError
+from perf.build import built
+from perf.errors import NotStartedError, WrongAnswerError
 from perf.http_client import HOST
 from perf.load import Door
-from perf.machine import find_program, pinned
+from perf.machine import pinned
 from perf.peer import Peer
 
-CRATE = Path(__file__).parent / "load"
-BUILD_DEADLINE_S = 900.0
 GRACE_S = 30.0
 LATE_SHARE = 0.2  # of the p99: from there on the generator's own lateness spoils it
 
@@ -66,21 +63,9 @@ class Waits:
         return bool(self.report["late"]["p99"] > LATE_SHARE * self.report["first_byte"]["p99"])
 
 
-@functools.cache
 def generator() -> str:
     """Path of the built generator."""
-    cargo = find_program("cargo")
-    if cargo is None:
-        raise NotAvailableError("not installed: cargo, to build the open-loop generator of perf/load")
-    command = [cargo, "build", "--quiet", "--profile", "fast", "--message-format=json", "--manifest-path"]
-    done = subprocess.run(
-        [*command, str(CRATE / "Cargo.toml")], capture_output=True, text=True, timeout=BUILD_DEADLINE_S, check=False
-    )
-    if done.returncode:
-        raise NotStartedError(f"the open-loop generator does not build: {done.stderr[-500:]}")
-    messages = (orjson.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
-    paths = [message["executable"] for message in messages if message.get("executable")]
-    return str(paths[-1])
+    return built("load")
 
 
 def run(what: Arrivals, peer: Peer, cores: tuple[int, ...], prefix: tuple[str, ...] = ()) -> Waits:
