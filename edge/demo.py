@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge import process_log
 from edge.configuration import Configuration, judge
 from edge.demo_certificate import self_signed
 from edge.demo_origin import DemoOrigin
@@ -88,6 +89,7 @@ def configure(origin: str, listen: str, directory: Path, token: str, overrides: 
 
 
 async def _serve(configuration: Configuration, origin: str, token: str) -> Exit:
+    process_log.configure(audit=False)  # its lines would tear up the live one
     service = Service(configuration)
     try:
         await service.start()

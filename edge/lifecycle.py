@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 import _headland
-from edge import admin
+from edge import admin, process_log
 from edge.configuration import Configuration, ConfigurationError
 from edge.context import AdminContext, ReloadState
 from edge.exits import Exit
@@ -184,6 +184,7 @@ class Service:
 
 async def serve(configuration: Configuration, reload: Reload | None = None) -> Exit:
     """Run a node until it is asked to stop; prints its line when it serves."""
+    process_log.configure(audit=True)
     service = Service(configuration, reload)
     try:
         await service.start()

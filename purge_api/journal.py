@@ -329,7 +329,7 @@ class Journal:
                 self._last_epoch = record.last_epoch
                 self.counters.loaded += len(record.items)
             self._rows_unpacked = len(self._cache)
-        except (JournalDamaged, sqlite3.Error) as error:
+        except (JournalDamaged, sqlite3.Error, ValueError) as error:  # the ledger refuses what is no rule
             self._cache.close()
             raise _damaged(self.directory, error) from None
         self.counters.rules = self.counters.loaded

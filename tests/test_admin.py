@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 import re
 
 import orjson
@@ -12,6 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
+from edge import process_log
 from edge.admin import Admin, load_extensions, make_app
 from edge.context import AdminContext
 
@@ -189,3 +191,16 @@ def test_an_extension_that_cannot_start_stops_the_start(context):
 
 def test_installed_extensions_are_found():
     assert all(callable(extension) for extension in load_extensions())
+
+
+def test_audit_lines_stand_alone_on_standard_error(capsys):
+    logger = logging.getLogger(process_log.AUDIT_LOGGER)
+    before = (logger.level, logger.propagate, logger.handlers)
+    try:
+        process_log.configure(audit=True)
+        logger.info("%s", '{"event":"purge"}')
+        process_log.configure(audit=False)
+        logger.info("%s", "unseen")
+    finally:
+        logger.level, logger.propagate, logger.handlers = before
+    assert capsys.readouterr().err == '{"event":"purge"}\n'

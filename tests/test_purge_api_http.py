@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import io
 import logging
 from collections.abc import Callable
@@ -17,7 +18,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
 from purge_api import api as api_module
+from purge_api.auth import Tokens
 from purge_api.client import Answered, PurgeClient, Unreachable
+from purge_api.errors import Refused
 from purge_api.mount import mount
 from purge_api.rate import RateLimiter
 
@@ -504,3 +507,24 @@ async def test_the_client_says_what_went_wrong(client):
         await asyncio.to_thread(PurgeClient("http://127.0.0.1:1", SECRET).purge, "all")
     with pytest.raises(ValueError, match="not an http"):
         PurgeClient("ftp://host", None)
+
+
+def test_every_token_is_compared_whichever_fits(monkeypatch):
+    compared = []
+    real = hmac.compare_digest
+
+    def counting(known, digest):
+        compared.append(known)
+        return real(known, digest)
+
+    monkeypatch.setattr(hmac, "compare_digest", counting)
+    tokens = Tokens(TOKENS)
+    for secret, name in ((SECRET, "ci"), (TAGGER, "tagger")):
+        compared.clear()
+        assert tokens.authenticate(bearer(secret)).name == name
+        assert len(compared) == len(TOKENS)
+    compared.clear()
+    with pytest.raises(Refused, match="not known"):
+        tokens.authenticate(bearer("wrong"))
+    assert len(compared) == len(TOKENS)
+    assert {len(known) for known in compared} == {32}
