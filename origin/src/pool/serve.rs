@@ -197,9 +197,14 @@ impl<I: Clone + Eq + Hash, C: Share> Pool<I, C> {
         self.blocked.remove(place);
         self.nodes[node].blocked = false;
         if let Some((waiter, grant)) = granted {
+            let reuses = matches!(grant, Grant::Reuse(..));
             self.nodes[node].waiters.pop_front();
             self.waiting -= 1;
             self.events.push(Event::Granted(Ticket { serial: waiter.serial, node }, grant));
+            if reuses {
+                // It took no place after all, and where one could be lent more may be.
+                self.serve(node, now);
+            }
             self.enrol_if_blocked(node);
         }
         true
