@@ -16,7 +16,7 @@ SIZES: dict[str, int] = {
 
 
 def body(name: str) -> bytes:
-    """The body called `name` (a key of SIZES)."""
-    size = SIZES[name]
+    """The body called `name`: a key of SIZES, or a number of bytes."""
+    size = SIZES.get(name) or int(name)
     lines = (f"{name}:{offset:010d}:".ljust(LINE_BYTES - 1, "x") + "\n" for offset in range(0, size, LINE_BYTES))
     return "".join(lines).encode("ascii")[:size]

@@ -27,7 +27,10 @@ LATE_SHARE = 0.2  # of the p99: from there on the generator's own lateness spoil
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """What is asked of every peer alike: `rate` per second for `seconds`, after `warm_s` of the same, not counted."""
+    """What is asked of every peer alike: `rate` per second for `seconds`, after `warm_s` of the same, not counted.
+
+    `listed` is a file with a line for every request instead of one path; `first` is the line to begin with.
+    """
 
     path: str
     body_bytes: int
@@ -41,6 +44,8 @@ class Arrivals:
     poisson: bool = True
     verdict: str = "hit"
     resume: bool = False
+    listed: str = ""
+    first: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +76,12 @@ def generator() -> str:
 def run(what: Arrivals, peer: Peer, cores: tuple[int, ...], prefix: tuple[str, ...] = ()) -> Waits:
     """Load `peer` once; `prefix` puts words before the command, such as another network namespace."""
     port = peer.http if what.door == "h1" else peer.https
-    command = [generator(), "--address", f"{peer.address}:{port}", "--host", HOST, "--path", what.path]
+    command = [generator(), "--address", f"{peer.address}:{port}", "--host", HOST]
+    command += ["--list", what.listed, "--first", str(what.first)] if what.listed else ["--path", what.path]
     command += ["--rate", f"{what.rate:.3f}", "--seconds", f"{what.seconds:g}", "--warm", f"{what.warm_s:g}"]
     command += ["--door", what.door, "--mode", "new" if what.new_connections else "reuse"]
-    command += ["--connections", str(what.connections), "--bytes", str(what.body_bytes)]
+    command += ["--connections", str(what.connections)]
+    command += ["--bytes", str(what.body_bytes)] if what.body_bytes else []
     command += ["--arrivals", "poisson" if what.poisson else "even", "--unique", "yes" if what.unique else "no"]
     command += ["--resume", "yes" if what.resume else "no"]
     command += ["--count-header", peer.profile.verdict_header]

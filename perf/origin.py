@@ -1,12 +1,13 @@
 """The origin of all scenarios: an NGINX of our own, on the load's cores, with bodies whose every byte is known.
 
-Paths: /hit/SIZE cacheable, /nocache/ANYTHING 1 KiB no-store, /miss/ANYTHING 1 KiB cacheable, /counted/ANYTHING the
-same but logged with the number of the connection that it came over.
+Paths: /hit/SIZE and /sized/BYTES/ANYTHING cacheable, /nocache/ANYTHING 1 KiB no-store, /miss/ANYTHING 1 KiB
+cacheable, /counted/ANYTHING the same but logged with the number of the connection that it came over.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +75,13 @@ class Origin:
         lines = (self.folder / "counted.log").read_text(encoding="utf-8").splitlines()
         words = (line.split() for line in lines)
         return [(int(each[0]), each[3]) for each in words]
+
+    def make_sized(self, sizes: Iterable[int]) -> None:
+        """Make the bodies below /sized/."""
+        folder = self.folder / "www" / "sized"
+        folder.mkdir()
+        for size in sizes:
+            (folder / str(size)).write_bytes(bodies.body(str(size)))
 
     def stop(self) -> None:
         self._process.stop()

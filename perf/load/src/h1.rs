@@ -45,7 +45,9 @@ impl Connection {
         let head = loop {
             let read = self.link.read(&mut self.buffer[filled..]).await?;
             if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+                // Before any byte: the server had closed it, which is no fault of this request.
+                let nothing = if filled == 0 { io::ErrorKind::NotConnected } else { io::ErrorKind::UnexpectedEof };
+                return Err(nothing.into());
             }
             first_byte.get_or_insert_with(Instant::now);
             filled += read;

@@ -2,6 +2,7 @@
 //!
 //! Flags are `--name value`; every one that has no default must be there. `--header` may be repeated.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub(crate) const USAGE: &str = "headland-load --address IP:PORT --path PATH --ra
   [--unique yes|no]        append a number to the path, another one for every request (no)
   [--first N]              that number of the first request (0)
   [--bytes N]              length that every body must have
+  [--list FILE]            instead of --path: a line 'PATH BYTES' for every request, from line --first on
   [--count-header NAME]    count the values of this response header";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,7 @@ pub(crate) struct Plan {
     pub(crate) first: u64,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) bytes: Option<u64>,
+    pub(crate) list: Vec<(String, u64)>,
     pub(crate) count_header: Option<String>,
 }
 
@@ -109,6 +112,16 @@ fn seconds(flags: &mut Flags, name: &str, default: f64) -> Result<Duration, Plan
     Duration::try_from_secs_f64(value).map_err(|_| PlanError(format!("--{name}: {value} is no duration")))
 }
 
+fn read_list(path: &str) -> Result<Vec<(String, u64)>, PlanError> {
+    let text = std::fs::read_to_string(path).map_err(|error| PlanError(format!("--list: {path}: {error}")))?;
+    let lines = text.lines().map(|line| {
+        let (path, bytes) =
+            line.split_once(' ').ok_or_else(|| PlanError(format!("--list: no 'PATH BYTES': {line}")))?;
+        Ok((path.to_owned(), number("list", bytes)?))
+    });
+    lines.collect()
+}
+
 impl Plan {
     pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Self, PlanError> {
         let mut flags = Flags::gather(words)?;
@@ -130,7 +143,8 @@ impl Plan {
             counted: Duration::from_secs_f64(number::<f64>("seconds", &flags.required("seconds")?)?.max(0.0)),
             drain: seconds(&mut flags, "drain", 10.0)?,
             host: flags.take("host").unwrap_or_else(|| "www.example.com".to_owned()),
-            path: flags.required("path")?,
+            list: flags.take("list").map_or(Ok(Vec::new()), |path| read_list(&path))?,
+            path: flags.take("path").unwrap_or_default(),
             unique: flags.choice("unique", ["no", "yes"], false)?,
             first: flags.take("first").map_or(Ok(0), |text| number("first", &text))?,
             headers: std::mem::take(&mut flags.headers),
@@ -143,12 +157,29 @@ impl Plan {
         if plan.rate <= 0.0 || !plan.rate.is_finite() || plan.connections == 0 {
             return Err(PlanError("--rate and --connections must be above nothing".to_owned()));
         }
+        if plan.path.is_empty() == plan.list.is_empty() {
+            return Err(PlanError("one of --path and --list must be there, and say something".to_owned()));
+        }
         Ok(plan)
     }
 
-    /// The path of one request.
-    pub(crate) fn path_of(&self, number: u64) -> String {
-        if self.unique { format!("{}{}", self.path, self.first + number) } else { self.path.clone() }
+    /// The path of one request; a list that ends begins again.
+    pub(crate) fn path_of(&self, number: u64) -> Cow<'_, str> {
+        match self.line(number) {
+            Some((path, _)) => Cow::Borrowed(path),
+            None if self.unique => Cow::Owned(format!("{}{}", self.path, self.first + number)),
+            None => Cow::Borrowed(&self.path),
+        }
+    }
+
+    /// The length that its body must have, where it is known.
+    pub(crate) fn bytes_of(&self, number: u64) -> Option<u64> {
+        self.line(number).map(|(_, bytes)| *bytes).or(self.bytes)
+    }
+
+    fn line(&self, number: u64) -> Option<&(String, u64)> {
+        let lines = self.list.len().max(1) as u64;
+        self.list.get(((self.first + number) % lines) as usize)
     }
 }
 
@@ -173,6 +204,15 @@ mod tests {
     }
 
     #[test]
+    fn a_list_says_path_and_length_of_every_request_and_begins_again() {
+        let mut plan = parse("--address 127.0.0.1:80 --path /x --rate 1 --seconds 1 --bytes 9 --first 1").unwrap();
+        assert_eq!((plan.path_of(5).as_ref(), plan.bytes_of(5)), ("/x", Some(9)));
+        plan.list = vec![("/a".to_owned(), 1), ("/b".to_owned(), 2)];
+        let asked: Vec<_> = (0..3).map(|number| (plan.path_of(number).into_owned(), plan.bytes_of(number))).collect();
+        assert_eq!(asked, [("/b".to_owned(), Some(2)), ("/a".to_owned(), Some(1)), ("/b".to_owned(), Some(2))]);
+    }
+
+    #[test]
     fn what_is_missing_unknown_or_impossible_is_named() {
         let base = "--address 127.0.0.1:80 --path /x --seconds 3";
         for (line, word) in [
@@ -181,6 +221,8 @@ mod tests {
             (format!("{base} --rate 5 --dor h1"), "no --dor"),
             (format!("{base} --rate 5 --door h9"), "h1, tls or h2"),
             (format!("{base} --rate"), "has no value"),
+            (format!("{base} --rate 5 --list /no/such"), "--list: /no/such"),
+            ("--address 127.0.0.1:80 --seconds 3 --rate 5".to_owned(), "one of --path and --list"),
         ] {
             assert!(parse(&line).unwrap_err().to_string().contains(word), "{line}");
         }

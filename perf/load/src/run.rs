@@ -142,7 +142,19 @@ async fn keep_asking(shared: Arc<Shared>, first: h1::Connection) {
                 }
             },
         };
-        if finish(&shared, job, kept.ask(&shared.plan, &shared.tail, job.number).await) {
+        let mut result = kept.ask(&shared.plan, &shared.tail, job.number).await;
+        if result.as_ref().is_err_and(closed_while_idle) {
+            // RFC 9110 section 9.2.2: a GET that met the end of a kept connection is asked again, as browsers do.
+            shared.tally().retried += 1;
+            result = match shared.open().await {
+                Ok(link) => {
+                    kept = h1::Connection::new(link);
+                    kept.ask(&shared.plan, &shared.tail, job.number).await
+                }
+                Err(error) => Err(error),
+            };
+        }
+        if finish(&shared, job, result) {
             connection = Some(kept);
         }
     }
@@ -168,7 +180,7 @@ fn finish(shared: &Shared, job: Job, result: io::Result<crate::tally::Answer>) -
     let mut tally = shared.tally();
     match result {
         Ok(answer) => {
-            tally.answered(job, answer, shared.plan.bytes);
+            tally.answered(job, answer, shared.plan.bytes_of(job.number));
             true
         }
         Err(error) => {
@@ -176,6 +188,10 @@ fn finish(shared: &Shared, job: Job, result: io::Result<crate::tally::Answer>) -
             false
         }
     }
+}
+
+fn closed_while_idle(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotConnected | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
 fn word(error: &io::Error) -> String {

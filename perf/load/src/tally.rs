@@ -43,10 +43,12 @@ pub(crate) struct Tally {
     late: Histogram,
     statuses: BTreeMap<u16, u64>,
     values: BTreeMap<String, u64>,
+    value_bytes: BTreeMap<String, u64>,
     errors: BTreeMap<String, u64>,
     wrong_length: u64,
     pub(crate) connections: u64,
     pub(crate) resumed: u64,
+    pub(crate) retried: u64,
     pub(crate) due: u64,
 }
 
@@ -61,7 +63,9 @@ impl Tally {
         self.wrong_length += u64::from(expected.is_some_and(|bytes| bytes != answer.bytes));
         if let Some(value) = answer.counted_value {
             let room = self.values.len() < VALUES_MAX || self.values.contains_key(&value);
-            *self.values.entry(if room { value } else { "others".to_owned() }).or_default() += 1;
+            let value = if room { value } else { "others".to_owned() };
+            *self.value_bytes.entry(value.clone()).or_default() += answer.bytes;
+            *self.values.entry(value).or_default() += 1;
         }
     }
 
@@ -91,8 +95,10 @@ impl Tally {
             "wrong_length": self.wrong_length,
             "statuses": self.statuses,
             "values": self.values,
+            "value_bytes": self.value_bytes,
             "connections": self.connections,
             "resumed": self.resumed,
+            "retried": self.retried,
             "first_byte": quantiles(&self.first_byte),
             "whole": quantiles(&self.whole),
             "late": quantiles(&self.late),

@@ -66,6 +66,24 @@ async fn a_stall_counts_for_every_request_that_fell_due_meanwhile() {
 }
 
 #[tokio::test]
+async fn a_kept_connection_that_the_server_closed_is_opened_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut buffer = [0; 4096];
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+            if stream.read(&mut buffer).await.unwrap() > 0 {
+                stream.write_all(answer).await.unwrap();
+            }
+        }
+    });
+    let report = run(plan(address, "--rate 100 --seconds 0.1 --connections 1")).await.unwrap();
+    assert_eq!((&report["answered"], &report["retried"]), (&Value::from(10), &Value::from(9)), "{report}");
+}
+
+#[tokio::test]
 async fn a_wrong_length_and_a_refused_connection_are_counted() {
     let address = known_server(Duration::ZERO, "no", Duration::ZERO).await;
     let mut short = plan(address, "--rate 100 --seconds 0.1 --connections 1");

@@ -1,0 +1,124 @@
+"""An hour of a PoP in small: popularity and sizes of Meta's CDN, a working set eight times what may be kept.
+
+Requests are drawn once and are the same for every peer. The first part fills the caches and is not counted; what
+follows is asked in rounds, each continuing where the last one ended. NGINX keeps bodies in files, so that its
+resident memory shows the index alone; what those files take stands beside it.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from pathlib import Path
+
+from perf import open_load, traces
+from perf.bench import Bench
+from perf.open_load import Arrivals
+from perf.peer import Peer
+from perf.results import Bar, Measure
+from perf.scenario import Scenario
+
+ORDER = 80
+KEYS = 60_000
+RATE = 3_000.0
+FILL_S, ROUND_S, ROUNDS = 40.0, 15.0, 3
+QUICK_FILL_S, QUICK_ROUND_S, QUICK_ROUNDS = 8.0, 4.0, 1
+SIZE_CLASSES = 96
+SMALLEST, LARGEST = 128, 4_200_000
+CHECKED = 200
+MIB = 1024 * 1024
+
+
+def run(bench: Bench) -> list[Measure]:
+    open_load.generator()
+    fill_s, round_s, rounds = (
+        (QUICK_FILL_S, QUICK_ROUND_S, QUICK_ROUNDS) if bench.pace.quick else (FILL_S, ROUND_S, ROUNDS)
+    )
+    bench.origin.make_sized(_classes())
+    listed = bench.folder / "requests.txt"
+    listed.write_text(_lines(int(RATE * (fill_s + round_s * rounds))), encoding="ascii")
+    peers = bench.start(needs=("store",), only=("headland", "nginx-tuned"), memory="256MiB", max_size="256m")
+    for peer in peers:
+        _sampled(bench, peer, listed)
+        open_load.run(_arrivals(listed, 0, fill_s), peer, bench.cores.load)
+    measures = _measures()
+    for number in range(rounds):
+        first = int(RATE * (fill_s + round_s * number))
+        for peer in peers:
+            _round(bench, peer, measures, _arrivals(listed, first, round_s))
+    for peer in peers:
+        _sampled(bench, peer, listed)
+    measures["rss"].notes.append(
+        "NGINX's bodies are in files: 'memory and files' adds what these take of the page cache"
+    )
+    return list(measures.values())
+
+
+def _measures() -> dict[str, Measure]:
+    return {
+        "cpu": Measure("cpu", "CPU per request", "us"),
+        "miss": Measure("miss", "Object miss ratio", "of all"),
+        "byte-miss": Measure("byte-miss", "Byte miss ratio (what the origin sent)", "of all"),
+        "p99": Measure("p99", f"TTFB p99 at {RATE:,.0f} requests/s", "us"),
+        "rss": Measure("rss", "Resident memory", "MiB"),
+        "memory": Measure("memory", "Memory and files of the cache", "MiB"),
+    }
+
+
+def _round(bench: Bench, peer: Peer, measures: dict[str, Measure], what: Arrivals) -> None:
+    before = peer.cost(memory=False)
+    result = open_load.run(what, peer, bench.cores.load)
+    cost = peer.cost()
+    report = result.report
+    cpu_us = cost.since(before).cpu_s / report["answered"] * 1e6
+    hits = [word for word in report["values"] if peer.profile.hit.search(word)]
+    missed = 1 - sum(report["values"][word] for word in hits) / report["answered"]
+    bytes_hit = sum(report["value_bytes"][word] for word in hits)
+    byte_missed = 1 - bytes_hit / sum(report["value_bytes"].values())
+    files = sum(path.stat().st_size for path in (peer.folder / "cache").rglob("*") if path.is_file())
+    measures["cpu"].add(peer.name, cpu_us, **report["values"])
+    measures["miss"].add(peer.name, missed)
+    measures["byte-miss"].add(peer.name, byte_missed)
+    measures["p99"].add(peer.name, result.first_byte_us("p99"), latency_us=report["first_byte"], curve=report["curve"])
+    measures["rss"].add(peer.name, cost.rss_bytes / MIB, peak_mib=cost.rss_peak_bytes / MIB)
+    measures["memory"].add(peer.name, (cost.pss_bytes + files) / MIB)
+    bench.commands[f"mix {peer.name}"] = result.command
+    p99 = result.first_byte_us("p99")
+    bench.progress(
+        f"  {peer.name:22} {cpu_us:6.1f} us, {missed:.1%} missed, p99 {p99:,.0f} us, {cost.rss_bytes / MIB:.0f} MiB"
+    )
+
+
+def _arrivals(listed: Path, first: int, seconds: float) -> Arrivals:
+    return Arrivals("", 0, RATE, seconds, warm_s=0.0, connections=64, verdict="any", listed=str(listed), first=first)
+
+
+def _sampled(bench: Bench, peer: Peer, listed: Path) -> None:
+    """Some answers byte by byte: a mixed body of the right length would go unnoticed under load."""
+    lines = listed.read_text(encoding="ascii").splitlines()
+    for line in lines[:: max(1, len(lines) // CHECKED)]:
+        path, size = line.split()
+        bench.check(peer, path, size)
+
+
+def _classes() -> list[int]:
+    """Sizes that are made: steps of one part in nine, each a multiple of 8 bytes."""
+    step = math.log(LARGEST / SMALLEST) / (SIZE_CLASSES - 1)
+    return sorted({int(SMALLEST * math.exp(step * number)) // 8 * 8 for number in range(SIZE_CLASSES)})
+
+
+def _lines(requests: int) -> str:
+    classes = _classes()
+    named = (
+        (key, classes[min(bisect.bisect(classes, size), len(classes) - 1)]) for key, size in traces.meta(KEYS, requests)
+    )
+    return "".join(f"/sized/{size}/{key}.webp {size}\n" for key, size in named)
+
+
+SCENARIO = Scenario(
+    "mix",
+    "A PoP in small",
+    f"Meta's popularity and sizes, {KEYS:,} objects, a cache of 256 MiB for each, {RATE:,.0f} requests/s as they come.",
+    (Bar("cpu", 0.5), Bar("rss", 0.6), Bar("miss", 1.0)),
+    run,
+)
