@@ -15,12 +15,15 @@ use crate::error::{FetchError, Phase};
 use crate::transport::Transport;
 
 mod body;
+mod driver;
 mod exchange;
 mod fault;
+mod pump;
 mod request;
 mod upload;
 
 pub(crate) use body::Body;
+pub use driver::{PING_EVERY, PING_WAIT};
 
 /// Bytes of one answer that may wait for their reader.
 pub const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
@@ -67,15 +70,6 @@ impl Drop for Stream {
     }
 }
 
-/// Notes the end of the connection, also when the runtime drops its driver.
-struct Closing(Arc<Shared>);
-
-impl Drop for Closing {
-    fn drop(&mut self) {
-        self.0.closed.store(true, Ordering::Release);
-    }
-}
-
 impl Handle {
     /// Sends the preface and starts the driver. Does not wait for the origin's settings: that would cost every first
     /// request a round trip.
@@ -83,12 +77,7 @@ impl Handle {
         let (send, connection) =
             builder().handshake::<_, Bytes>(transport).await.map_err(|error| fault::of(error, Phase::Connect))?;
         let shared = Arc::new(Shared { closed: AtomicBool::new(false), streams: AtomicUsize::new(0), secure });
-        let closing = Closing(shared.clone());
-        tokio::spawn(async move {
-            // How it ended is told to each stream; the connection itself has nobody to tell.
-            let _ = connection.await;
-            drop(closing);
-        });
+        tokio::spawn(driver::drive(connection, shared.clone()));
         Ok(Self { send, shared })
     }
 

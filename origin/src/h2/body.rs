@@ -12,7 +12,7 @@ use http_body::Frame;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::exchange::Pump;
+use super::pump::Pump;
 use super::{Handle, Stream, fault};
 use crate::error::{Deadline, Fault, FetchError, Phase};
 use crate::exchange::{Connection, Home, Limits};

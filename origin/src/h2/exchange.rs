@@ -5,20 +5,20 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use h2::client::ResponseFuture;
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, StatusCode, header};
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::body::{Body, Ending};
+use super::pump::Pump;
 use super::upload::{Ended, Upload};
 use super::{Handle, Stream, fault, request};
-use crate::error::{BodyFault, Deadline, Excess, Fault, FetchError, Phase};
-use crate::exchange::{Deadlines, Home, Limits, Waits};
+use crate::error::{Deadline, Excess, Fault, FetchError, Phase};
+use crate::exchange::{Deadlines, Home, Waits};
 use crate::framing::content_length;
 use crate::h1::INTERIM_MAX;
 use crate::message::{Interim, Request, RequestBody, Response, ResponseBody};
@@ -194,64 +194,4 @@ impl Exchange {
 /// The size of a field section as RFC 9113 6.5.2 counts it.
 fn section_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
-}
-
-/// The rest of an upload, in a task that ends with the answer unless it is let go.
-pub(super) struct Pump {
-    task: AbortHandle,
-    broken: Arc<OnceLock<BodyFault>>,
-    stays: bool,
-}
-
-impl Pump {
-    fn start(mut upload: Box<Upload>, ending: Arc<Ending>, limits: Limits) -> Self {
-        let broken = Arc::new(OnceLock::new());
-        let note = broken.clone();
-        let task = tokio::spawn(async move {
-            let mut timer = Timer::default();
-            let mut stall: Option<(u64, Instant)> = None;
-            let ended = poll_fn(|cx| {
-                if let Poll::Ready(result) = upload.poll(cx) {
-                    return Poll::Ready(result);
-                }
-                let due = match upload.waits() {
-                    Waits::Client => limits.end,
-                    Waits::Origin => {
-                        let (sent, since) = stall.unwrap_or_else(|| (upload.sent(), Instant::now()));
-                        let since = if sent == upload.sent() { since } else { Instant::now() };
-                        stall = Some((upload.sent(), since));
-                        (since + limits.between_bytes).min(limits.end)
-                    }
-                };
-                timer.poll(cx, due).map(|()| Ok(Ended::Unwanted))
-            })
-            .await;
-            if let Err(fault) = ended {
-                // Noted before the reader can see the reset.
-                let _ = note.set(fault);
-                upload.cancel();
-            }
-            drop(upload);
-            Ending::part(ending);
-        });
-        Self { task: task.abort_handle(), broken, stays: false }
-    }
-
-    /// What the client did, if that is why the stream broke.
-    pub(super) fn broken(&self) -> Option<&BodyFault> {
-        self.broken.get()
-    }
-
-    /// The answer is complete; the upload goes on without it.
-    pub(super) fn go_on(mut self) {
-        self.stays = true;
-    }
-}
-
-impl Drop for Pump {
-    fn drop(&mut self) {
-        if !self.stays {
-            self.task.abort();
-        }
-    }
 }

@@ -350,3 +350,38 @@ async fn a_lost_connection_is_seen() {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test]
+async fn an_answer_that_is_whole_counts_when_the_origin_asks_for_no_more_of_the_request() {
+    let (handle, mut asked) = origin().await;
+    let (feed, post) = fed(Some(1_000_000));
+    let exchange = start(&handle, post);
+    let (_request, mut respond) = asked.recv().await.unwrap();
+    respond.send_response(answer(200), false).unwrap().send_data(Bytes::from_static(b"ok"), true).unwrap();
+    let response = exchange.await.unwrap().unwrap();
+    respond.send_reset(Reason::NO_ERROR);
+    while !feed.is_closed() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(response.body.collect().await.unwrap().to_bytes(), "ok");
+    assert!(handle.streams() == 0 && handle.is_usable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_origin_that_vanished_is_found_out_before_the_deadlines() {
+    let begin = tokio::time::Instant::now();
+    let (node, origin) = duplex(1024 * 1024);
+    let handle = Handle::open(Transport::Script(node), false).await.unwrap();
+    let exchange = tokio::spawn({
+        let handle = handle.clone();
+        let patient =
+            Deadlines { first_byte: Duration::from_secs(1000), total: Duration::from_secs(1000), ..DEADLINES };
+        async move { handle.exchange(&mut request(Method::GET), &patient, None, home().0).await }
+    });
+    let mut connection = h2::server::handshake(origin).await.unwrap();
+    let _asked = connection.accept().await.unwrap().unwrap();
+    // From here on nobody drives the origin's side.
+    let error = exchange.await.unwrap().err().unwrap();
+    assert!(matches!(error.fault, Fault::Reset | Fault::Io(_)), "{error}");
+    assert!(begin.elapsed() <= PING_EVERY + PING_WAIT && !handle.is_usable());
+}
