@@ -133,7 +133,11 @@ class Service:
         await asyncio.wait({drained, forced}, return_when=asyncio.FIRST_COMPLETED)
         forced.cancel()
         ended = drained.done() and drained.result()
-        await self._undo.aclose()
+        try:
+            await self._undo.aclose()
+        except Exception as error:  # noqa: BLE001 - it stops in any case; the status says that it was not clean
+            _say(f"while closing: {error!r}")
+            return Exit.STATE
         return Exit.OK if ended else Exit.UNDRAINED
 
     async def reload(self) -> None:
@@ -227,7 +231,7 @@ def _admin_door(settings: Settings, undo: contextlib.AsyncExitStack) -> socket.s
     try:
         door = socket.create_server((host, int(port)), family=family)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = os.strerror(error.errno).lower() if error.errno else str(error)
         raise StartError(Exit.LISTEN, f"admin address {settings.admin.listen}: {reason}") from error
     undo.callback(door.close)
     return door

@@ -62,7 +62,10 @@ class Remote:
 
 def purge(remote: Remote, kind: str, items: Sequence[str], *, soft: bool) -> Exit:
     """Purge and print one line per request that the node took; some may be in force when a later one fails."""
-    module = _client_module()
+    points = metadata.entry_points(group=CLIENTS, name="purge")
+    if not points:
+        return _failed(Exit.USAGE, f"nothing is installed in the group {CLIENTS}: pip install headland")
+    module: Any = next(iter(points)).load()
     how = "made stale" if soft else "purged"
     try:
         client: _PurgeClient = module.PurgeClient(remote.base, remote.token, timeout_s=TIMEOUT_S)
@@ -102,11 +105,6 @@ def explain(remote: Remote, url: str, headers: Sequence[tuple[str, str]], *, as_
     else:
         print("\n".join(_lines(document)))
     return Exit.OK
-
-
-def _client_module() -> Any:
-    (point,) = metadata.entry_points(group=CLIENTS, name="purge")
-    return point.load()
 
 
 def _get(remote: Remote, target: str) -> tuple[int, bytes]:
