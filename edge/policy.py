@@ -94,11 +94,11 @@ class Condition(_Described):
 
     def __and__(self, other: object) -> Condition:
         """Both hold."""
-        return Condition({"all": [self.json, _condition(other).json]})
+        return Condition({"all": [*_members("all", self), *_members("all", _condition(other))]})
 
     def __or__(self, other: object) -> Condition:
         """At least one holds."""
-        return Condition({"any": [self.json, _condition(other).json]})
+        return Condition({"any": [*_members("any", self), *_members("any", _condition(other))]})
 
     def __invert__(self) -> Condition:
         """It does not hold."""
@@ -106,6 +106,13 @@ class Condition(_Described):
 
     def __repr__(self) -> str:
         return f"Condition({self.json!r})"
+
+
+def _members(word: str, condition: Condition) -> list[rule_table.Condition]:
+    """What a condition joins by this word; a long chain stays one flat list, because Rust bounds the nesting."""
+    json = condition.json
+    members: list[rule_table.Condition] = json[word] if isinstance(json, dict) and word in json else [json]
+    return members
 
 
 def _condition(value: object) -> Condition:
@@ -234,7 +241,7 @@ class _Request(_Described):
     query = _Text("query")
     """The query without its question mark; empty when there is none."""
     host = _Text("host")
-    """The host, in lower case, without a port."""
+    """The host in lower case, with the port where it is not the scheme's own."""
     method = _Method()
     client = _Client()
 

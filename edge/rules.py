@@ -140,7 +140,9 @@ class RuleSettings(BaseModel):
         None, description="When one of these expressions is found in the path; anchor with ^ and $."
     )
     query: Texts | None = Field(None, description="When the query, without its question mark, matches; * is any run.")
-    host: Texts | None = Field(None, description="When the host matches; * is any run.")
+    host: Texts | None = Field(
+        None, description="When the host, with a port that is not the scheme's own, matches; * is any run."
+    )
     method: Annotated[Texts, _each(rule_table.method)] | None = Field(
         None, description="When the method is one of these."
     )

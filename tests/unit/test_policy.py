@@ -40,6 +40,13 @@ CONDITIONS = [
 ]
 
 
+def test_a_long_chain_stays_flat():
+    condition = request.path == "/0"
+    for number in range(1, 100):
+        condition = condition | (request.path == f"/{number}")
+    assert len(condition.json["any"]) == 100
+
+
 @pytest.mark.parametrize(("condition", "json"), CONDITIONS)
 def test_a_condition_compiles_to_the_table(condition, json):
     assert condition.json == json
