@@ -16,6 +16,8 @@ import pytest
 from tests.origins import Origin
 from tests.processes import ROOT, Headland
 
+pytest.importorskip("_headland", reason="the extension is not built: make develop")
+
 TOKEN = "a-token-for-tests"
 TEMPLATE = """\
 [node]
