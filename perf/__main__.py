@@ -26,7 +26,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds per measure (default: 7, quick 3)")
     parser.add_argument("--seconds", type=float, metavar="S", help="length of one run (default: 3, quick 1)")
     parser.add_argument(
-        "--peers", default="headland,nginx-tuned,nginx-stock", metavar="A,B", help="default: %(default)s"
+        "--peers", default="headland,nginx-tuned,nginx-stock,floor", metavar="A,B", help="default: %(default)s"
     )
     parser.add_argument("--subject", default="headland", help="the peer that the bars are for (default: %(default)s)")
     parser.add_argument("--reference", default="nginx-tuned", help="the peer it is held against (default: %(default)s)")

@@ -58,6 +58,7 @@ class Peer:
             "admin": str(self.admin),
             "origin": f"{origin.address}:{origin.http}",
             "origin_scheme": "http",
+            "bodies": str(origin.folder / "www"),
             "cert": str(site.certificate[0]),
             "key": str(site.certificate[1]),
             "user_line": user_line(),

@@ -12,7 +12,7 @@ PATH = "/nocache/1k"
 
 
 def run(bench: Bench) -> list[Measure]:
-    peers = [peer for peer in bench.start() if peer.process]
+    peers = [peer for peer in bench.start(needs=("store",)) if peer.process]
     for peer in peers:
         bench.check(peer, PATH, "1k", verdict="miss")
     measure = bench.cpu_per_request(
