@@ -133,12 +133,14 @@ class Bench:
 
     def cpu_per_request(self, measure: Measure, peers: Sequence[Peer], what: Load) -> Measure:
         """Interleaved rounds of `what`; the value is the server's CPU per request in microseconds."""
+        rates: dict[str, float] = {}
         for peer in peers:  # one run that is not counted: pages, branch predictors, first connections
-            load.run(what, peer, 1.0, self.cores.load)
+            first = load.run(what, peer, 1.0, self.cores.load)
+            rates[peer.name] = first.requests / first.wall_s
         for number in range(self.pace.rounds):
             for peer in peers:
                 before = peer.cost(memory=False)
-                run = load.run(what, peer, self.pace.seconds, self.cores.load)
+                run = load.run(what, peer, self.pace.seconds, self.cores.load, rates[peer.name])
                 spent = peer.cost().since(before)
                 peer.check_alive()
                 self.commands[f"{measure.key} {peer.name}"] = run.command

@@ -29,7 +29,7 @@ WRK_SCRIPT = Path(__file__).parent / "wrk.lua"
 SIZE_SLACK_BYTES = 64  # by how much answers may differ: digits of Age, a hit beside a miss
 SIZE_SLACK_SHARE = 0.002  # chunk framing of larger bodies
 GRACE_S = 60.0
-CALIBRATION_REQUESTS = 4000  # of h2load, to learn how many fill the time that was asked for
+CALIBRATION_REQUESTS = 20_000  # of h2load, to learn how many fill the time that is asked for later
 
 Door = Literal["h1", "tls", "h2"]
 _unique = itertools.count(os.getpid() * 1000)
@@ -63,10 +63,12 @@ class Run:
         return self.load_cpu_s / self.wall_s
 
 
-def run(load: Load, peer: Peer, seconds: float, cores: tuple[int, ...]) -> Run:
-    """Ask `peer` for about `seconds`."""
+def run(load: Load, peer: Peer, seconds: float, cores: tuple[int, ...], rate: float = 0.0) -> Run:
+    """Ask `peer` for about `seconds`; h2load counts requests, so it needs the `rate` per second of an earlier run.
+
+    Without one it asks CALIBRATION_REQUESTS, however long they take.
+    """
     if load.door == "h2":
-        rate = CALIBRATION_REQUESTS / max(_h2load(load, peer, CALIBRATION_REQUESTS, cores).wall_s, 1e-3)
         return _h2load(load, peer, max(CALIBRATION_REQUESTS, int(rate * seconds)), cores)
     return _wrk(load, peer, seconds, cores)
 

@@ -33,10 +33,10 @@ def verdict_words(verdict: Mapping[str, Any]) -> str:
     against = f" / {verdict['reference']}" if verdict["reference"] else ""
     head = f"{verdict['title']}: {verdict['subject']}{against}"
     if value is None:
-        return f"{head}: not measured (bar {bar['at_most']:g} {verdict['unit']})"
+        return f"{head}: not measured (bar {plot.short(bar['at_most'])} {verdict['unit']})"
     state = "reached" if verdict["reached"] else "MISSED"
-    spread = f"{value['median']:.3g} [{value['low']:.3g} .. {value['high']:.3g}]"
-    return f"{head}: {spread} {verdict['unit']}, bar {bar['at_most']:g}: {state}"
+    spread = f"{plot.short(value['median'])} [{plot.short(value['low'])} .. {plot.short(value['high'])}]"
+    return f"{head}: {spread} {verdict['unit']}, bar {plot.short(bar['at_most'])}: {state}"
 
 
 def render(data: Mapping[str, Any]) -> str:
@@ -75,16 +75,15 @@ def _verdict_row(scenario: Mapping[str, Any], verdict: Mapping[str, Any]) -> str
         reason = "; ".join(f"{name}: {why}" for name, why in scenario["absent"].items())
         measured, drawing, word, kind = escape(reason), "", "not measured", "skipped"
     else:
-        measured = (
-            f"<b>{value['median']:.3g}</b>{escape(unit)} <small>{value['low']:.3g} to {value['high']:.3g}</small>"
-        )
+        low, high = plot.short(value["low"]), plot.short(value["high"])
+        measured = f"<b>{plot.short(value['median'])}</b>{escape(unit)} <small>{low} to {high}</small>"
         drawing = (
             plot.gauge(value["median"], value["low"], value["high"], bar["at_most"]) if verdict["unit"] == "x" else ""
         )
         word, kind = ("reached", "good") if verdict["reached"] else ("missed", "bad")
         word += ", goal too" if verdict["reached_goal"] else ""
     return (
-        f"<tr><td>{escape(verdict['title'])}</td><td>{escape(who)}</td><td>{bar['at_most']:g}{escape(unit)}</td>"
+        f"<tr><td>{escape(verdict['title'])}</td><td>{escape(who)}</td><td>{plot.short(bar['at_most'])}{escape(unit)}</td>"
         f"<td>{goal}</td>"
         f'<td>{measured}</td><td>{drawing}</td><td><span class="pill {kind}">{word}</span></td></tr>'
     )

@@ -22,7 +22,7 @@ def strip(rows: Mapping[str, Sequence[float]], unit: str) -> str:
     for step in _ticks(most):
         x = LABEL + step / most * (WIDTH - LABEL - RIGHT)
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{height - AXIS}"/>')
-        parts.append(f'<text class="tick" x="{x:.1f}" y="{height - 6}" text-anchor="middle">{_short(step)}</text>')
+        parts.append(f'<text class="tick" x="{x:.1f}" y="{height - 6}" text-anchor="middle">{short(step)}</text>')
     for number, (name, values) in enumerate(rows.items()):
         parts.extend(_strip_row(name, values, most, TOP + ROW * number + ROW / 2, number))
     parts.append(f'<text class="tick" x="{WIDTH}" y="{height - 6}" text-anchor="end">{escape(unit)}</text></svg>')
@@ -70,7 +70,7 @@ def curves(lines: Mapping[str, Sequence[tuple[float, float]]], unit: str) -> str
         if low <= math.log10(step) <= low + span:
             y = place(1.0, step).split(",")[1]
             parts.append(f'<line class="grid" x1="{left}" x2="{width - RIGHT}" y1="{y}" y2="{y}"/>')
-            parts.append(f'<text class="tick" x="{left - 6}" y="{y}" dy="4" text-anchor="end">{_short(step)}</text>')
+            parts.append(f'<text class="tick" x="{left - 6}" y="{y}" dy="4" text-anchor="end">{short(step)}</text>')
     for number, (name, line) in enumerate(lines.items()):
         path = " ".join(place(slower, y) for slower, y in line if y > 0)
         parts.append(f'<polyline class="curve c{number % 6}" points="{path}"/>')
@@ -95,7 +95,7 @@ def _strip_row(name: str, values: Sequence[float], most: float, y: float, number
         'height="14" rx="2"/>'
     )
     parts.extend(f'<circle class="dot c{number % 6}" cx="{place(value):.1f}" cy="{y:.1f}" r="3"/>' for value in values)
-    parts.append(f'<text class="value" x="{place(max(values)) + 8:.1f}" y="{y + 4:.1f}">{_short(median)}</text>')
+    parts.append(f'<text class="value" x="{place(max(values)) + 8:.1f}" y="{y + 4:.1f}">{short(median)}</text>')
     return parts
 
 
@@ -113,7 +113,6 @@ def _ticks(most: float) -> list[float]:
     return [step * number for number in range(int(most / step) + 1)]
 
 
-def _short(value: float) -> str:
-    if value >= 10000:
-        return f"{value / 1000:.0f}k"
-    return f"{value:.3g}"
+def short(value: float) -> str:
+    """A number with about three digits, without an exponent."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import orjson
 
-from perf import machine, page
+from perf import machine, page, plot
 from perf.bench import Pace
 from perf.machine import Cores
 from perf.profile import Profile
@@ -55,14 +55,10 @@ def table(data: dict[str, object]) -> str:
             f"{scenario['name']}: {scenario['state']}{' - ' + scenario['reason'] if scenario['reason'] else ''}"
         )
         for measure in scenario["measures"]:
-            medians = ", ".join(f"{name} {_short(each['median'])}" for name, each in measure["summary"].items())
+            medians = ", ".join(f"{name} {plot.short(each['median'])}" for name, each in measure["summary"].items())
             lines.append(f"  {measure['title']} ({measure['unit']}): {medians}")
         lines.extend(f"  {page.verdict_words(verdict)}" for verdict in scenario["verdicts"])
     return "\n".join(lines)
-
-
-def _short(value: float) -> str:
-    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _peer(profile: Profile) -> dict[str, object]:
