@@ -21,27 +21,31 @@ from purge_api.errors import JournalBusy, JournalClosed, JournalDamaged, Journal
 from purge_api.journal import Journal
 from purge_api.record import Draft, PurgeRecord
 
+_headland = pytest.importorskip("_headland", reason="the extension is not built: make develop")
+
 WAIT_S = 20
 """Seconds after which a future that nobody resolves fails its test."""
 
 
-class ListLedger:
-    """The shape of the ledger in memory, as a list."""
+class SpyLedger:
+    """The ledger of the core, and what was asked of it."""
 
     def __init__(self, epoch: int = 0) -> None:
+        self.core = _headland.Ledger()
         self.applied: list[tuple[str, str, bool, int]] = []
-        self._epoch = epoch
+        if epoch:
+            self.core.apply("tag", "before", False, 0, epoch)
 
-    def apply(self, kind: str, value: str, soft: bool, at_ms: int, epoch: int | None = None) -> int:  # noqa: ARG002
-        self._epoch = self._epoch + 1 if epoch is None else max(self._epoch, epoch)
-        self.applied.append((kind, value, soft, self._epoch))
-        return self._epoch
+    def apply(self, kind: str, value: str, soft: bool, at_ms: int, epoch: int | None = None) -> int:
+        given = self.core.apply(kind, value, soft, at_ms, epoch)
+        self.applied.append((kind, value, soft, given))
+        return given
 
     def epoch(self) -> int:
-        return self._epoch
+        return self.core.epoch()
 
 
-class GatedLedger(ListLedger):
+class GatedLedger(SpyLedger):
     """Holds the first rule back until told, so that a queue builds up behind it."""
 
     def __init__(self) -> None:
@@ -60,8 +64,8 @@ def draft(*items: str, kind: str = "url", soft: bool = False) -> Draft:
 
 
 @contextlib.contextmanager
-def opened(directory: Path, ledger: ListLedger | None = None):
-    journal = Journal(directory, ledger or ListLedger())
+def opened(directory: Path, ledger: SpyLedger | None = None):
+    journal = Journal(directory, ledger or SpyLedger())
     try:
         yield journal
     finally:
@@ -82,9 +86,14 @@ def test_an_answered_purge_is_in_force_and_is_there_again_after_reopening(tmp_pa
             ("url", "https://a.example/2", False, 2),
             ("tag", "news", True, 3),
         ]
-    ledger = ListLedger()
+    ledger = SpyLedger()
     with opened(tmp_path, ledger) as journal:
         assert [rule[3] for rule in ledger.applied] == [1, 2, 3]
+        assert [(kind, value, soft, epoch) for kind, value, soft, _, epoch in ledger.core.rules()] == [
+            ("url", "a.example/1", False, 1),
+            ("url", "a.example/2", False, 2),
+            ("tag", "news", True, 3),
+        ]
         assert journal.counters.loaded == 3
         again = journal.find(record.id).result(WAIT_S)
         assert again is not None
@@ -93,7 +102,7 @@ def test_an_answered_purge_is_in_force_and_is_there_again_after_reopening(tmp_pa
 
 
 def test_epochs_go_on_from_the_greater_of_disk_and_memory(tmp_path):
-    with opened(tmp_path, ListLedger(epoch=41)) as journal:
+    with opened(tmp_path, SpyLedger(epoch=41)) as journal:
         assert journal.submit(draft("https://a.example/")).result(WAIT_S).epoch == 42
 
 
@@ -148,7 +157,7 @@ def test_closing_finishes_what_waits_and_takes_nothing_more(tmp_path):
 
 
 def test_a_purge_that_cannot_be_written_is_not_applied(tmp_path, monkeypatch):
-    ledger = ListLedger()
+    ledger = SpyLedger()
     with opened(tmp_path, ledger) as journal:
         real = journal._store
 
@@ -167,7 +176,7 @@ def test_a_purge_that_cannot_be_written_is_not_applied(tmp_path, monkeypatch):
 
 def test_a_directory_is_used_by_one_journal_at_a_time(tmp_path):
     with opened(tmp_path), pytest.raises(JournalLocked, match="in use"):
-        Journal(tmp_path, ListLedger())
+        Journal(tmp_path, SpyLedger())
     with opened(tmp_path):
         pass
 
@@ -208,7 +217,7 @@ def test_a_pickle_is_refused_and_not_run(tmp_path, key, raw, mode):
         pickled,
     )
     with pytest.raises(JournalDamaged, match="damaged"):
-        Journal(directory, ListLedger())
+        Journal(directory, SpyLedger())
     assert not trace.exists()
 
 
@@ -228,13 +237,13 @@ def test_a_row_that_was_changed_is_refused(tmp_path, statement):
         journal.submit(draft("https://a.example/")).result(WAIT_S)
     rows(tmp_path, statement)
     with pytest.raises(JournalDamaged, match=r"is damaged: .*move the directory away"):
-        Journal(tmp_path, ListLedger())
+        Journal(tmp_path, SpyLedger())
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path):
     (tmp_path / "cache.db").write_bytes(b"not a database " * 1000)
     with pytest.raises(JournalDamaged, match="is damaged"):
-        Journal(tmp_path, ListLedger())
+        Journal(tmp_path, SpyLedger())
 
 
 def test_pages_that_do_not_hold_together_are_refused(tmp_path):
@@ -247,7 +256,7 @@ def test_pages_that_do_not_hold_together_are_refused(tmp_path):
         data[page : page + 64] = b"\xff" * 64
     database.write_bytes(data)
     with pytest.raises(JournalDamaged, match="is damaged"):
-        Journal(tmp_path, ListLedger())
+        Journal(tmp_path, SpyLedger())
 
 
 # -- a crash ----------------------------------------------------------------------------------------------------------
@@ -287,7 +296,7 @@ def test_kill_9_loses_no_answered_purge(tmp_path, answers):
         ids = [process.stdout.readline().strip() for _ in range(answers)]
         process.send_signal(signal.SIGKILL)
         ids += process.stdout.read().split("\n")[:-1]
-    ledger = ListLedger()
+    ledger = SpyLedger()
     with opened(tmp_path / "purges", ledger) as journal:
         assert len(ids) >= answers
         for purge_id in ids:
@@ -311,7 +320,7 @@ def test_many_rows_are_packed_and_ids_still_lead_to_their_purges(tmp_path, monke
             assert journal.find(record.id).result(WAIT_S) is not None
         assert journal.find("5-0000000000000000").result(WAIT_S) is None
         assert journal.find("nonsense").result(WAIT_S) is None
-    ledger = ListLedger()
+    ledger = SpyLedger()
     with opened(tmp_path, ledger):
         assert len(ledger.applied) == 11
 
@@ -323,7 +332,7 @@ def test_purges_that_later_ones_cover_are_dropped(tmp_path, monkeypatch):
             journal.submit(draft("https://a.example/same")).result(WAIT_S)
         journal.submit(draft("https://a.example/other")).result(WAIT_S)
         assert journal.counters.rules == 2
-    ledger = ListLedger()
+    ledger = SpyLedger()
     with opened(tmp_path, ledger):
         assert [rule[3] for rule in ledger.applied] == [4, 5]
 
