@@ -6,6 +6,8 @@
     GET /v1/stats      the dashboard's numbers, with the last three minutes
     GET /v1/explain    ?url=...&header=Name:value  what the node would do with a request now, and why
 
+All but the first two need a token with the scope `read`, unless they are asked on loopback (`edge.admission`).
+
 Everything else comes from extensions: the entry points of the group `headland.admin`, called with the application and
 the context before the node serves. The purge API is one of them. The application belongs to one event loop.
 """
@@ -15,13 +17,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 
 import orjson
 from aiohttp import web
 
-from edge import answers, dashboard, metrics
+from edge import admission, answers, dashboard, metrics
 from edge.context import AdminContext
 from edge.readings import History, Reading
 from edge.stats import stats
@@ -35,6 +37,7 @@ EXPLAIN_HEADERS_MAX = 64
 """Header fields of a request to explain."""
 TICK_S = 1.0
 """Seconds between readings of the counters."""
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Extension = Callable[[web.Application, AdminContext], None]
 
 
@@ -59,9 +62,9 @@ def make_app(context: AdminContext, extensions: Iterable[Extension] | None = Non
     metrics.register(context.registry, context.node, context.reload_state, node_version())
     app.router.add_get("/", admin.page)
     app.router.add_get("/healthz", admin.healthz)
-    app.router.add_get("/metrics", admin.metrics)
-    app.router.add_get("/v1/stats", admin.stats)
-    app.router.add_get("/v1/explain", admin.explain)
+    app.router.add_get("/metrics", admin.reading(admin.metrics))
+    app.router.add_get("/v1/stats", admin.reading(admin.stats))
+    app.router.add_get("/v1/explain", admin.reading(admin.explain))
     app.cleanup_ctx.append(admin.ticking)
     for mount in load_extensions() if extensions is None else extensions:
         mount(app, context)
@@ -99,6 +102,18 @@ class Admin:
         while True:
             self.tick()
             await asyncio.sleep(TICK_S)
+
+    def reading(self, handler: Handler) -> Handler:
+        """The handler, for those who may look."""
+
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            address = admission.local_address(request)
+            if not admission.may_look(address, request.headers, self._context.tokens):
+                detail = "expected Authorization: Bearer with a token that has the scope read"
+                return answers.problem(401, detail, **{"WWW-Authenticate": 'Bearer realm="headland admin"'})
+            return await handler(request)
+
+        return guarded
 
     async def page(self, _request: web.Request) -> web.Response:
         """`GET /`."""

@@ -1,21 +1,19 @@
-"""The admin address's answers that are not success, as problem documents (RFC 9457), and who may ask at all.
+"""The admin address's answers that are not success, as problem documents (RFC 9457).
 
-The admin side has no cookies and no CORS. What it tells without a token (metrics, explain, dashboard) is kept from
-pages of other sites by the browser itself; what remains is a DNS name rebound to loopback, so a request that reached a
-loopback address under another name is refused.
+The admin side has no cookies and no CORS, so the browser itself keeps what it tells from pages of other sites.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 from aiohttp import hdrs, web
+
+from edge import admission
 
 __all__ = ["json_answer", "middleware", "problem"]
 
@@ -41,7 +39,7 @@ async def middleware(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     """Refuse rebound names, and give every error the shape of a problem document."""
-    if _is_rebound(request):
+    if admission.is_rebound(admission.local_address(request), request.headers.get(hdrs.HOST, "")):
         return problem(403, f"Host {request.host!r} is not a name of the loopback address it was sent to")
     try:
         return await handler(request)
@@ -55,23 +53,3 @@ async def middleware(
     except Exception:
         log.exception("admin: %s %s failed", request.method, request.path)
         return problem(500, "the node failed; its log says why")
-
-
-def _is_rebound(request: web.Request) -> bool:
-    name: Any = None if request.transport is None else request.transport.get_extra_info("sockname")
-    return isinstance(name, tuple) and _is_loopback(name[0]) and not _names_loopback(request.headers.get(hdrs.HOST, ""))
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
-    except ValueError:
-        return False
-
-
-def _names_loopback(host: str) -> bool:
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return False
-    return name == "localhost" or name.endswith(".localhost") or _is_loopback(name)

@@ -138,9 +138,21 @@ function show(stats) {
   purges(stats.purges || []);
 }
 
+let token = "";
+byId("ask").addEventListener("submit", (event) => {
+  event.preventDefault();
+  token = event.target.elements.token.value;
+  poll();
+});
 async function poll() {
   try {
-    const response = await fetch("/v1/stats", {cache: "no-store"});
+    const response = await fetch("/v1/stats", {cache: "no-store", headers: token ? {Authorization: "Bearer " + token} : {}});
+    byId("ask").hidden = response.status !== 401;
+    if (response.status === 401) {
+      byId("status").textContent = token ? "wrong token" : "needs a token";
+      byId("status").className = "pill bad";
+      return;
+    }
     if (!response.ok) throw new Error("status " + response.status);
     show(await response.json());
   } catch (error) {

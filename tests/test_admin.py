@@ -13,9 +13,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
-from edge import process_log
+from edge import admission, process_log
 from edge.admin import Admin, load_extensions, make_app
-from edge.context import AdminContext
+from edge.context import AdminContext, Token
 
 METRICS = {
     "uptime_ms": 1_000,
@@ -146,6 +146,34 @@ async def test_errors_are_problem_documents_and_tell_nothing(client, caplog):
 )
 async def test_a_rebound_name_is_refused(client, host, status):
     assert (await client.get("/metrics", headers={"Host": host})).status == status
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/v1/stats", "/v1/explain?url=https://www.example.com/"])
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({}, 401),
+        ({"Authorization": "Bearer wrong"}, 401),
+        ({"Authorization": "Bearer of-ci"}, 401),
+        ({"Authorization": "Basic of-grafana"}, 401),
+        ({"Authorization": "bearer of-grafana"}, 200),
+    ],
+)
+async def test_off_loopback_looking_takes_a_token_with_the_scope(  # noqa: PLR0917 - fixtures
+    client, context, monkeypatch, path, fields, status
+):
+    monkeypatch.setattr(admission, "local_address", lambda _request: "192.0.2.1")
+    context.tokens = (
+        Token("ci", "of-ci", frozenset({"purge"})),
+        Token("grafana", "of-grafana", frozenset({"read"})),
+    )
+    response = await client.get(path, headers=fields | {"Host": "pop1.example"})
+    assert response.status == status
+    if status == 401:
+        assert response.content_type == "application/problem+json"
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
+    for open_to_all in ("/", "/healthz"):
+        assert (await client.get(open_to_all)).status == 200
 
 
 async def test_stats_hold_what_the_dashboard_shows(client, context):
