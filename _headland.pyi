@@ -65,4 +65,4 @@ class Node:
         """A PURGE of the data port that waits to be made durable: id, kind, value, soft, client address."""
 
     def answer_purge(self, id: int, ok: bool, text: str) -> None:
-        """Answer it; text is the body that the client gets."""
+        """Answer it; `text` is the id of the purge, or in one sentence why it was not taken."""

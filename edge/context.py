@@ -66,7 +66,7 @@ class Receipt(Protocol):
 
     @property
     def text(self) -> str:
-        """The body of the answer to the client, a JSON document."""
+        """The id of the purge, or in one sentence why it was not taken; the core makes the answer of it."""
 
 
 PurgeHandler = Callable[[str, str, bool, str], Awaitable[Receipt]]

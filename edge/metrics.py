@@ -132,6 +132,10 @@ def _store(document: Document) -> Iterator[Metric]:
         ("store_capacity_bytes", "Bytes that may be used.", store["capacity_bytes"]),
     ):
         yield _gauge(name, text, value, tier=TIER)
+    admissions = CounterMetricFamily("headland_admissions", "Responses by whether stored.", labels=["tier", "result"])
+    admissions.add_metric([TIER, "stored"], store["stored"])
+    admissions.add_metric([TIER, "refused"], store["not_stored"])
+    yield admissions
     evictions = CounterMetricFamily("headland_evictions", "Responses evicted.", labels=["tier", "reason"])
     evictions.add_metric([TIER, "capacity"], store["evictions"])
     yield evictions
@@ -144,6 +148,8 @@ def _doors(document: Document) -> Iterator[Metric]:
     connections, handshakes = document["connections"], document["tls_handshakes"]
     yield _gauge("connections", "Client connections.", connections["active"], state="active")
     yield _counter("connections_accepted", "Client connections accepted.", connections["accepted"])
+    yield _counter("connections_refused", "Client connections refused at a bound.", connections["refused"])
+    yield _counters("connections_opened", "Client connections by protocol.", "proto", connections["by_protocol"])
     yield _counters(
         "tls_handshakes",
         "TLS handshakes completed, by whether a session was resumed.",

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
-import orjson
-
 from _headland import Node
 from edge.context import PurgeHandler
 
@@ -52,12 +50,12 @@ class PurgeRelay:
                 asyncio.run_coroutine_threadsafe(coroutine, self._loop)
             except RuntimeError:  # the loop has closed while the core still had one
                 coroutine.close()
-                self._node.answer_purge(purge[0], False, _refusal("the node is stopping"))
+                self._node.answer_purge(purge[0], False, "the node is stopping")
                 return
 
     async def _handle(self, number: int, kind: str, value: str, soft: bool, client: str) -> None:
         """Every handler must take it; without any, nothing would make it durable."""
-        ok, text = False, _refusal("this node takes no purges on its data port")
+        ok, text = False, "this node takes no purges on its data port"
         try:
             for handler in self._handlers:
                 receipt = await handler(kind, value, soft, client)
@@ -65,9 +63,5 @@ class PurgeRelay:
                 if not ok:
                     break
         except Exception as error:  # noqa: BLE001 - the client must hear of whatever it was
-            ok, text = False, _refusal(f"the purge was not taken: {error}")
+            ok, text = False, f"the purge was not taken: {error}"
         self._node.answer_purge(number, ok, text)
-
-
-def _refusal(detail: str) -> str:
-    return orjson.dumps({"status": "error", "detail": detail}).decode()

@@ -157,13 +157,13 @@ class DataPortReceipt:
 
     @classmethod
     def applied(cls, record: PurgeRecord) -> DataPortReceipt:
-        """The answer for a purge that is in force, in the words of Fastly's API."""
-        return cls(ok=True, text=f'{{"status":"ok","id":"{record.id}"}}')
+        """The answer for a purge that is in force."""
+        return cls(ok=True, text=record.id)
 
     @classmethod
     def failed(cls, error: JournalError) -> DataPortReceipt:
         """The answer for one that was not taken."""
-        return cls(ok=False, text=f'{{"status":"error","reason":"{type(error).__name__}"}}')
+        return cls(ok=False, text=str(error))
 
 
 async def _body(request: web.Request) -> bytes:

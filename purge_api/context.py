@@ -53,7 +53,7 @@ class Receipt(Protocol):
 
     @property
     def text(self) -> str:
-        """The body of the answer, a JSON document."""
+        """The id of the purge, or in one sentence why it was not taken."""
 
 
 PurgeHandler = Callable[[str, str, bool, str], Awaitable[Receipt]]

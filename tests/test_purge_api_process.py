@@ -1,0 +1,133 @@
+"""Purging a node that runs as a process: what was answered survives kill -9, and what is damaged is said."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sqlite3
+import threading
+import urllib.request
+
+import pytest
+
+from purge_api.client import ClientError, PurgeClient
+from tests.origins import Origin
+from tests.processes import Headland
+
+pytest.importorskip("_headland", reason="the extension is not built: make develop")
+
+TOKEN = "a-token-for-tests"
+CONFIGURATION = """\
+[node]
+name = "pop1"
+[listen]
+http = "127.0.0.1:0"
+[admin]
+listen = "127.0.0.1:0"
+state_dir = "state"
+tokens = [{{ name = "ci", env = "HEADLAND_TOKEN", scope = ["purge", "read"] }}]
+[purge]
+allow = ["127.0.0.0/8"]
+[[site]]
+hosts = "*"
+origin = "app"
+[origin.app]
+servers = "{origin}"
+"""
+ROUNDS = 5
+CLIENTS = 8
+ANSWERS = 10
+
+
+@pytest.fixture
+def configuration(tmp_path):
+    with Origin() as origin:
+        file = tmp_path / "edge.toml"
+        file.write_text(CONFIGURATION.format(origin=origin.url))
+        yield file
+
+
+def node_of(configuration):
+    return Headland("serve", "--config", configuration, HEADLAND_TOKEN=TOKEN)
+
+
+def purge_until_killed(node, places, answered):
+    """Many clients purge at once; the node is killed as soon as there are enough answers."""
+    enough = threading.Semaphore(0)
+
+    def purge(number):
+        client = PurgeClient(f"http://{places['admin']}", TOKEN)
+        with contextlib.suppress(ClientError):
+            for count in range(1_000):
+                answered.append(client.purge("tag", [f"tag-{number}-{count}"]).id)
+                enough.release()
+
+    threads = [threading.Thread(target=purge, args=(number,)) for number in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for _ in range(ANSWERS):
+        assert enough.acquire(timeout=20)
+    node.signal(signal.SIGKILL)
+    for thread in threads:
+        thread.join(20)
+    node.status()
+
+
+def test_no_answered_purge_is_lost_by_kill_9(configuration):
+    answered: list[str] = []
+    for _ in range(ROUNDS):
+        with node_of(configuration) as node:
+            purge_until_killed(node, node.serving(), answered)
+    assert len(answered) >= ROUNDS * ANSWERS
+    with node_of(configuration) as node:
+        client = PurgeClient(f"http://{node.serving()['admin']}", TOKEN)
+        found = [client.show(purge_id) for purge_id in answered]
+        assert len({purge.epoch for purge in found}) == len(answered)
+        assert client.purge("all").epoch > max(purge.epoch for purge in found)
+
+
+def test_a_purge_on_the_data_port_survives_as_well(configuration):
+    with node_of(configuration) as node:
+        places = node.serving()
+        request = urllib.request.Request(f"http://{places['http']}/a", method="PURGE")
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert answer.status == 200
+        node.signal(signal.SIGKILL)
+        node.status()
+    with node_of(configuration) as node:
+        (kept,) = PurgeClient(f"http://{node.serving()['admin']}", TOKEN).recent()
+        assert kept.document["actor"] == "PURGE"
+        assert kept.items == (f"http://{places['http']}/a",)
+
+
+def test_a_damaged_journal_stops_the_start_with_one_sentence(configuration):
+    with node_of(configuration) as node:
+        PurgeClient(f"http://{node.serving()['admin']}", TOKEN).purge("all")
+        node.signal(signal.SIGTERM)
+        assert node.status() == 0
+    (database,) = configuration.parent.glob("state/**/cache.db")
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE Cache SET value = x'8004950a'")
+    with node_of(configuration) as node:
+        assert node.status() == 7
+        assert node.rest_of("stdout") == ""
+        sentence = node.rest_of("stderr")
+        assert "is damaged" in sentence
+        assert len(sentence.splitlines()) == 1
+
+
+def test_two_nodes_do_not_share_a_journal(configuration):
+    with node_of(configuration) as first:
+        first.serving()
+        with node_of(configuration) as second:
+            assert second.status() == 7
+            assert "in use by another node" in second.rest_of("stderr")
+
+
+def test_the_audit_line_of_a_purge_is_on_standard_error(configuration):
+    with node_of(configuration) as node:
+        PurgeClient(f"http://{node.serving()['admin']}", TOKEN).purge("tag", ["news"])
+        line = node.line("stderr")
+        assert '"result":"applied"' in line
+        assert '"actor":"ci"' in line
+        assert TOKEN not in line
