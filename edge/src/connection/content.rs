@@ -1,0 +1,63 @@
+//! The content of an answer, piece by piece, wherever it comes from.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use headland_cache::FillReader;
+use headland_origin::ResponseBody;
+use http::HeaderMap;
+use http_body::{Body, Frame};
+
+use crate::answer::Content;
+
+/// Content that is read to its end.
+pub enum Source {
+    /// It is all here, in shared pieces.
+    Here(VecDeque<Bytes>),
+    Fill(FillReader),
+    Origin(ResponseBody),
+}
+
+/// One step of content.
+#[derive(Debug)]
+pub enum Piece {
+    Data(Bytes),
+    /// The end, with trailers.
+    Trailers(HeaderMap),
+    End,
+    /// It will never be whole.
+    Broken,
+}
+
+impl Source {
+    /// A tunnel has no content: it is carried by [`crate::tunnel`].
+    pub fn of(content: Content) -> Self {
+        match content {
+            Content::Empty | Content::Tunnel(_) => Source::Here(VecDeque::new()),
+            Content::Text(text) => Source::Here([text].into()),
+            Content::Stored(body, range) => Source::Here(body.slice(range).collect()),
+            Content::Fill(reader) => Source::Fill(reader),
+            Content::Origin(body) => Source::Origin(body),
+        }
+    }
+
+    /// The next step. Not to be polled again after an end.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
+        match self {
+            Source::Here(pieces) => Poll::Ready(pieces.pop_front().map_or(Piece::End, Piece::Data)),
+            Source::Fill(reader) => Pin::new(reader).poll_frame(cx).map(piece),
+            Source::Origin(body) => Pin::new(body).poll_frame(cx).map(piece),
+        }
+    }
+}
+
+fn piece<E>(frame: Option<Result<Frame<Bytes>, E>>) -> Piece {
+    match frame.map(|frame| frame.map(Frame::into_data)) {
+        None => Piece::End,
+        Some(Ok(Ok(data))) => Piece::Data(data),
+        Some(Ok(Err(frame))) => frame.into_trailers().map_or(Piece::End, Piece::Trailers),
+        Some(Err(_)) => Piece::Broken,
+    }
+}

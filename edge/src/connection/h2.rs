@@ -1,0 +1,457 @@
+//! An HTTP/2 connection. Each stream is one request; what memory can answer is answered where it is read, without a
+//! task of its own, all else becomes a task.
+//!
+//! Flow control is the client's: a stream whose client takes nothing for [`crate::limits::Limits::write_stall_ms`] is
+//! reset, one whose connection has no stream open for its idle time is told to go away.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+use h2::server::{Connection, SendResponse};
+use h2::{Reason, RecvStream, SendStream};
+use headland_cache::Scheme;
+use headland_origin::{BodyFault, RequestBody};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body::{Body, Frame};
+use http_body_util::combinators::UnsyncBoxBody;
+
+use super::content::{Piece, Source};
+use super::deadline::Deadline;
+use super::exchange::{Asked, Sent, done};
+use super::{Peer, Stream, count};
+use crate::answer::{Answer, Content, Head, adorn};
+use crate::deliver::has_content;
+use crate::fetching;
+use crate::limits::Limits;
+use crate::metrics::Protocol;
+use crate::node::Node;
+use crate::request::{Next, Received, Scratch, walk};
+use crate::snapshot::Snapshot;
+
+/// How long a connection may take to end after it was told to go away.
+const GOAWAY_WAIT: Duration = Duration::from_secs(10);
+/// Content up to this size is handed to the codec at once: it is shared memory, and the codec sends it as the client's
+/// windows allow.
+const AT_ONCE_BYTES: u64 = 64 << 10;
+/// Bytes of one stream that the codec may hold unsent.
+const SEND_BUFFER_BYTES: usize = 256 << 10;
+
+/// Serves a connection to its end.
+pub async fn serve(node: Arc<Node>, stream: Stream, peer: Peer) {
+    count(&node, Protocol::H2);
+    let snapshot = node.snapshot();
+    let limits = &snapshot.limits;
+    let handshake = builder(limits).handshake::<_, Bytes>(stream);
+    let within = Duration::from_millis(limits.header_ms.into());
+    let Ok(Ok(connection)) = tokio::time::timeout(within, handshake).await else { return };
+    let mut door = Door { node, peer: Arc::new(peer), scratch: Scratch::default(), open: Arc::default() };
+    door.run(connection).await;
+}
+
+fn builder(limits: &Limits) -> h2::server::Builder {
+    let mut builder = h2::server::Builder::new();
+    builder
+        .max_concurrent_streams(limits.h2_streams_max)
+        .initial_window_size(limits.h2_window_bytes)
+        .initial_connection_window_size(limits.h2_window_bytes.saturating_mul(2))
+        .max_header_list_size(limits.h2_header_list_bytes)
+        .max_send_buffer_size(SEND_BUFFER_BYTES)
+        .max_pending_accept_reset_streams(limits.h2_resets_max as usize)
+        .max_local_error_reset_streams(Some(limits.h2_resets_max as usize));
+    builder
+}
+
+/// What one connection's streams share.
+struct Door {
+    node: Arc<Node>,
+    peer: Arc<Peer>,
+    scratch: Scratch,
+    /// Streams whose task is running.
+    open: Arc<AtomicUsize>,
+}
+
+/// What a connection waits for.
+enum Event {
+    Stream(Box<(Request<RecvStream>, SendResponse<Bytes>)>),
+    End,
+    Idle,
+    Drain,
+}
+
+impl Door {
+    async fn run(&mut self, mut connection: Connection<Stream, Bytes>) {
+        let node = self.node.clone();
+        let mut draining = std::pin::pin!(node.drain.begins());
+        let mut drained = false;
+        let mut deadline = Deadline::default();
+        deadline.set(Instant::now(), self.idle());
+        let mut leaving = false;
+        loop {
+            let event = std::future::poll_fn(|cx| {
+                if let Poll::Ready(accepted) = connection.poll_accept(cx) {
+                    return Poll::Ready(match accepted {
+                        Some(Ok(stream)) => Event::Stream(Box::new(stream)),
+                        Some(Err(_)) | None => Event::End,
+                    });
+                }
+                if !drained && draining.as_mut().poll(cx).is_ready() {
+                    drained = true;
+                    return Poll::Ready(Event::Drain);
+                }
+                deadline.poll(cx).map(|()| Event::Idle)
+            })
+            .await;
+            match event {
+                Event::Stream(stream) => {
+                    deadline.set(Instant::now(), self.idle());
+                    self.accept(*stream);
+                }
+                Event::Idle if leaving => return,
+                Event::Idle if self.open.load(Ordering::Relaxed) > 0 => deadline.set(Instant::now(), self.idle()),
+                Event::Idle | Event::Drain => {
+                    leaving = true;
+                    connection.graceful_shutdown();
+                    let wait = if self.open.load(Ordering::Relaxed) > 0 { self.idle() } else { GOAWAY_WAIT };
+                    deadline.set(Instant::now(), wait);
+                }
+                Event::End => return,
+            }
+        }
+    }
+
+    fn idle(&self) -> Duration {
+        Duration::from_millis(self.node.snapshot().limits.idle_ms.into())
+    }
+
+    /// Walks one request; answers it here when it can.
+    fn accept(&mut self, (request, respond): (Request<RecvStream>, SendResponse<Bytes>)) {
+        let started = Instant::now();
+        let snapshot = self.node.snapshot();
+        let (parts, body) = request.into_parts();
+        let exchange = Exchange { node: self.node.clone(), snapshot, peer: self.peer.clone(), parts, started, respond };
+        if let Some(answer) = exchange.refusal() {
+            return exchange.answer_now(answer);
+        }
+        let next = walk(&self.node, &exchange.snapshot, &mut self.scratch, exchange.received(&body));
+        match next {
+            Next::Answer(answer, refresh) => {
+                fetching::refresh(&self.node, refresh);
+                if fits_at_once(&answer) {
+                    exchange.answer_now(answer);
+                } else {
+                    self.spawn(async move { exchange.answer(answer).await });
+                }
+            }
+            Next::Purge(purge) => self.spawn(async move {
+                let answer = exchange.node.purges.purge(purge).await;
+                exchange.answer(answer).await;
+            }),
+            Next::Fetch(plan) => self.spawn(async move { exchange.fetch(*plan, body).await }),
+        }
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let open = self.open.clone();
+        open.fetch_add(1, Ordering::Relaxed);
+        tokio::spawn(async move {
+            task.await;
+            open.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+}
+
+fn fits_at_once(answer: &Answer) -> bool {
+    match &answer.content {
+        Content::Empty | Content::Text(_) => true,
+        Content::Stored(_, range) => range.end - range.start <= AT_ONCE_BYTES,
+        Content::Fill(_) | Content::Origin(_) | Content::Tunnel(_) => false,
+    }
+}
+
+/// One stream.
+struct Exchange {
+    node: Arc<Node>,
+    snapshot: Arc<Snapshot>,
+    peer: Arc<Peer>,
+    parts: http::request::Parts,
+    started: Instant,
+    respond: SendResponse<Bytes>,
+}
+
+impl Exchange {
+    /// The authority wins over Host (RFC 9113 section 8.3.1).
+    fn authority(&self) -> &[u8] {
+        match self.parts.uri.authority() {
+            Some(authority) => authority.as_str().as_bytes(),
+            None => self.parts.headers.get(http::header::HOST).map_or(&[], |value| value.as_bytes()),
+        }
+    }
+
+    fn target(&self) -> &[u8] {
+        self.parts.uri.path_and_query().map_or(b"/", |target| target.as_str().as_bytes())
+    }
+
+    fn received<'r>(&'r self, body: &RecvStream) -> Received<'r, HeaderMap> {
+        Received {
+            method: &self.parts.method,
+            scheme: self.peer.scheme,
+            authority: self.authority(),
+            target: self.target(),
+            fields: &self.parts.headers,
+            protocol: Protocol::H2,
+            client: self.peer.address.ip(),
+            sni: self.peer.sni.as_deref().filter(|_| self.peer.scheme == Scheme::Https),
+            has_body: !body.is_end_stream(),
+            upgrade: None,
+            now: self.node.clock.at(self.started),
+        }
+    }
+
+    /// What the codec let through and we do not.
+    fn refusal(&self) -> Option<Answer> {
+        if self.parts.method == Method::CONNECT {
+            return Some(Answer::error(StatusCode::NOT_IMPLEMENTED, "this is no forward proxy"));
+        }
+        if self.parts.headers.len() > self.snapshot.limits.header_count as usize {
+            return Some(Answer::error(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many header fields"));
+        }
+        None
+    }
+
+    async fn fetch(mut self, plan: fetching::Plan<HeaderMap>, body: RecvStream) {
+        let length =
+            self.parts.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        if length.is_some_and(|length: u64| length > self.snapshot.limits.body_bytes_max) {
+            return self.answer(Answer::error(StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large")).await;
+        }
+        let body = if body.is_end_stream() {
+            RequestBody::Empty
+        } else {
+            let uploaded = Uploaded::new(body, &self.snapshot.limits);
+            RequestBody::Stream { body: UnsyncBoxBody::new(uploaded), length }
+        };
+        let node = self.node.clone();
+        let mut fetched = std::pin::pin!(fetching::fetch(node, plan, body));
+        let answer = std::future::poll_fn(|cx| match self.respond.poll_reset(cx) {
+            // The client wants no answer any more.
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending => fetched.as_mut().poll(cx).map(Some),
+        })
+        .await;
+        if let Some(answer) = answer {
+            self.answer(answer).await;
+        }
+    }
+
+    /// Hands a whole answer to the codec.
+    fn answer_now(mut self, mut answer: Answer) {
+        let content = std::mem::replace(&mut answer.content, Content::Empty);
+        let mut sent = self.sent(&answer);
+        let wanted = has_content(&self.parts.method, answer.status);
+        let Source::Here(mut pieces) = Source::of(content) else { unreachable!("only what is here fits at once") };
+        if !wanted {
+            pieces.clear();
+        }
+        let response = self.response(&answer);
+        sent.complete = match self.respond.send_response(response, pieces.is_empty()) {
+            Err(_) => false,
+            Ok(_) if pieces.is_empty() => true,
+            Ok(mut stream) => {
+                sent.bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+                let last = pieces.len() - 1;
+                pieces.into_iter().enumerate().all(|(at, piece)| stream.send_data(piece, at == last).is_ok())
+            }
+        };
+        sent.first = Instant::now();
+        sent.last = sent.first;
+        self.done(&answer, &sent);
+    }
+
+    /// Sends an answer as fast as the client takes it.
+    async fn answer(mut self, mut answer: Answer) {
+        if let Content::Tunnel(_) = answer.content {
+            answer = Answer::error(StatusCode::BAD_GATEWAY, "the origin switched protocols unasked");
+        }
+        let content = std::mem::replace(&mut answer.content, Content::Empty);
+        let mut sent = self.sent(&answer);
+        let ends = !has_content(&self.parts.method, answer.status) || matches!(content, Content::Empty);
+        let response = self.response(&answer);
+        let sending = self.respond.send_response(response, ends);
+        sent.first = Instant::now();
+        sent.complete = match sending {
+            Err(_) => false,
+            Ok(_) if ends => true,
+            Ok(stream) => {
+                let stall = Duration::from_millis(self.snapshot.limits.write_stall_ms.into());
+                let mut outlet = Outlet { stream, stall, deadline: Deadline::default() };
+                outlet.send_all(Source::of(content), answer.length, &mut sent.bytes).await
+            }
+        };
+        sent.last = Instant::now();
+        self.done(&answer, &sent);
+    }
+
+    fn sent(&self, answer: &Answer) -> Sent {
+        let status = answer.status.as_u16();
+        Sent { status, bytes: 0, first: self.started, last: self.started, complete: false }
+    }
+
+    fn response(&self, answer: &Answer) -> Response<()> {
+        let mut headers = match &answer.head {
+            Head::Stored(head) => head.to_header_map(),
+            Head::Map(headers) => headers.clone(),
+        };
+        headers.remove(http::header::CONTENT_LENGTH);
+        if !headers.contains_key(http::header::DATE) {
+            let date = crate::clock::http_date(self.node.clock.now());
+            crate::answer::FieldSink::put(&mut headers, &http::header::DATE, &date);
+        }
+        adorn(answer, &self.snapshot, &mut String::new(), &mut headers);
+        if let Some(length) = answer.length.filter(|_| answer.status != StatusCode::NO_CONTENT) {
+            headers.insert(http::header::CONTENT_LENGTH, length.into());
+        }
+        let mut response = Response::new(());
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    fn done(&self, answer: &Answer, sent: &Sent) {
+        let asked = Asked {
+            method: &self.parts.method,
+            host: self.authority(),
+            target: self.target(),
+            fields: &self.parts.headers,
+            protocol: Protocol::H2,
+            http10: false,
+            client: self.peer.address.ip(),
+            started: self.started,
+        };
+        done(&self.node, &asked, &answer.trace, sent);
+    }
+}
+
+/// The sending half of one stream.
+struct Outlet {
+    stream: SendStream<Bytes>,
+    stall: Duration,
+    deadline: Deadline,
+}
+
+impl Outlet {
+    /// True when everything was sent and it was as long as announced. Otherwise the stream is reset, so that what is
+    /// short never looks whole.
+    async fn send_all(&mut self, mut source: Source, announced: Option<u64>, sent: &mut u64) -> bool {
+        let whole = loop {
+            let piece = std::future::poll_fn(|cx| match self.stream.poll_reset(cx) {
+                Poll::Ready(_) => Poll::Ready(Piece::Broken),
+                Poll::Pending => source.poll(cx),
+            })
+            .await;
+            match piece {
+                Piece::Data(data) => {
+                    *sent += data.len() as u64;
+                    if !self.send(data).await {
+                        break false;
+                    }
+                }
+                Piece::Broken => break false,
+                Piece::End | Piece::Trailers(_) if announced.is_some_and(|announced| announced != *sent) => {
+                    break false;
+                }
+                Piece::Trailers(trailers) => break self.stream.send_trailers(trailers).is_ok(),
+                Piece::End => break self.stream.send_data(Bytes::new(), true).is_ok(),
+            }
+        };
+        if !whole {
+            self.stream.send_reset(Reason::INTERNAL_ERROR);
+        }
+        whole
+    }
+
+    /// Sends one piece as the client's windows open; false when it is reset, or stalls for too long.
+    async fn send(&mut self, mut data: Bytes) -> bool {
+        while data.has_remaining() {
+            self.stream.reserve_capacity(data.len());
+            self.deadline.set(Instant::now(), self.stall);
+            let room = std::future::poll_fn(|cx| match self.stream.poll_capacity(cx) {
+                Poll::Ready(Some(Ok(room))) => Poll::Ready(Some(room)),
+                Poll::Ready(_) => Poll::Ready(None),
+                Poll::Pending => self.deadline.poll(cx).map(|()| None),
+            })
+            .await;
+            let Some(room) = room else { return false };
+            let part = data.split_to(room.min(data.len()));
+            if !part.is_empty() && self.stream.send_data(part, false).is_err() {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// A request body on its way from an HTTP/2 client to the origin; the client's window opens as the origin takes it.
+struct Uploaded {
+    stream: RecvStream,
+    left: u64,
+    idle: Duration,
+    deadline: Deadline,
+    data_ended: bool,
+}
+
+impl Uploaded {
+    fn new(stream: RecvStream, limits: &Limits) -> Self {
+        let idle = Duration::from_millis(limits.body_idle_ms.into());
+        Uploaded { stream, left: limits.body_bytes_max, idle, deadline: Deadline::default(), data_ended: false }
+    }
+
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyFault>>> {
+        match self.stream.poll_data(cx) {
+            Poll::Ready(Some(Ok(data))) => {
+                self.deadline.clear();
+                let _ = self.stream.flow_control().release_capacity(data.len());
+                let Some(left) = self.left.checked_sub(data.len() as u64) else {
+                    return Poll::Ready(Some(Err(BodyFault::TooLarge)));
+                };
+                self.left = left;
+                Poll::Ready(Some(Ok(data)))
+            }
+            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(BodyFault::Disconnected))),
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => {
+                if !self.deadline.is_set() {
+                    self.deadline.set(Instant::now(), self.idle);
+                }
+                self.deadline.poll(cx).map(|()| Some(Err(BodyFault::Timeout)))
+            }
+        }
+    }
+}
+
+impl Body for Uploaded {
+    type Data = Bytes;
+    type Error = BodyFault;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        let this = self.get_mut();
+        if !this.data_ended {
+            if let Some(data) = ready!(this.poll_data(cx)) {
+                return Poll::Ready(Some(data.map(Frame::data)));
+            }
+            this.data_ended = true;
+        }
+        match ready!(this.stream.poll_trailers(cx)) {
+            Ok(Some(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+            Ok(None) => Poll::Ready(None),
+            Err(_) => Poll::Ready(Some(Err(BodyFault::Disconnected))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+}

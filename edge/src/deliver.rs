@@ -1,0 +1,156 @@
+//! Answers from the store and from fills: conditional requests, ranges, HEAD, Age.
+//!
+//! Pure but for cloning shared memory: no byte of a body is copied.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use headland_cache::conditional::{Precondition, Validators, belongs_in_304, precondition};
+use headland_cache::range::{self, Selection};
+use headland_cache::{FillHead, FillReader, Freshness, Object, Outcome, RequestFacts, StoredHead, Time};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+
+use crate::answer::{Answer, Content, ErrorTrace, FieldSink, Head, Part, Trace};
+use crate::snapshot::Site;
+
+impl Answer {
+    /// Counted for a site.
+    #[must_use]
+    pub fn of(mut self, site: &Arc<Site>) -> Self {
+        self.trace.site = Some(site.metrics.clone());
+        self
+    }
+}
+
+pub fn trace_error(error: &'static str, cause: &'static str) -> Option<Box<ErrorTrace>> {
+    Some(Box::new(ErrorTrace { error, cause: Cow::Borrowed(cause) }))
+}
+
+/// Answers from a stored object.
+pub fn stored(object: &Object, facts: &RequestFacts<'_>, outcome: Outcome, now: Time) -> Answer {
+    let mut trace = Trace::new(outcome);
+    trace.key_hash = Some(object.key.hash());
+    date(&mut trace, &object.freshness, now);
+    let length = object.body.len();
+    let slice = |first: u64, end: u64| Content::Stored(object.body.clone(), first..end);
+    select(&object.head, Some(length), facts, trace, object.freshness.response_time(), slice)
+}
+
+/// Answers from a fill that has its head; the bytes follow as they arrive.
+pub fn filling(head: &FillHead, reader: FillReader, facts: &RequestFacts<'_>, outcome: Outcome, now: Time) -> Answer {
+    let mut trace = Trace::new(outcome);
+    date(&mut trace, &head.freshness, now);
+    select(&head.head, head.length, facts, trace, head.freshness.response_time(), |first, end| {
+        let whole = first == 0 && end >= head.length.unwrap_or(u64::MAX);
+        Content::Fill(if whole { reader } else { reader.narrowed(first, end) })
+    })
+}
+
+/// Age and what is left of freshness (RFC 9111 section 5.1: on every answer that was not validated for it).
+fn date(trace: &mut Trace, freshness: &Freshness, now: Time) {
+    trace.age_s = Some(freshness.age(now));
+    trace.ttl_s = Some(freshness.ttl(now));
+}
+
+/// The part of a representation that the request's own conditions select, in the order of RFC 9110 section 13.2.2.
+fn select(
+    head: &StoredHead,
+    length: Option<u64>,
+    facts: &RequestFacts<'_>,
+    trace: Trace,
+    received: Time,
+    slice: impl FnOnce(u64, u64) -> Content,
+) -> Answer {
+    let whole = StatusCode::from_u16(head.status()).unwrap_or(StatusCode::OK);
+    let mut answer = Answer {
+        status: whole,
+        head: Head::Stored(head.clone()),
+        length,
+        part: None,
+        content: Content::Empty,
+        trace,
+        close: false,
+    };
+    let validators = Validators::of(head);
+    match precondition(facts, head.status(), &validators, received) {
+        Precondition::Pass => {}
+        Precondition::NotModified => {
+            answer.status = StatusCode::NOT_MODIFIED;
+            answer.head = Head::Map(not_modified_fields(head));
+            answer.length = None;
+            return answer;
+        }
+        Precondition::Failed => {
+            let trace = answer.trace;
+            return Answer {
+                trace,
+                ..Answer::error(StatusCode::PRECONDITION_FAILED, "a condition of the request does not hold")
+            };
+        }
+    }
+    let (first, end) = match length
+        .map_or(Selection::Whole, |length| range::select(facts, head.status(), &validators, received, length))
+    {
+        Selection::Whole => (0, length.unwrap_or(u64::MAX)),
+        Selection::Part { first, last } => {
+            let total = length.unwrap_or_default();
+            answer.status = StatusCode::PARTIAL_CONTENT;
+            answer.part = Some(Part::Of { first, last, total });
+            answer.length = Some(last - first + 1);
+            (first, last + 1)
+        }
+        Selection::Unsatisfiable => {
+            let part = Some(Part::Unsatisfied { total: length.unwrap_or_default() });
+            let trace = answer.trace;
+            return Answer {
+                part,
+                trace,
+                ..Answer::error(StatusCode::RANGE_NOT_SATISFIABLE, "no part of the range exists")
+            };
+        }
+    };
+    if facts.method == Method::HEAD {
+        return answer;
+    }
+    answer.content = slice(first, end);
+    answer
+}
+
+/// The fields of a 304: what a recipient needs to update what it has, and no more.
+fn not_modified_fields(head: &StoredHead) -> HeaderMap {
+    let mut headers = head.to_header_map();
+    let has_etag = headers.contains_key(header::ETAG);
+    let surplus: Vec<HeaderName> =
+        headers.keys().filter(|name| !belongs_in_304(name.as_str().as_bytes(), has_etag)).cloned().collect();
+    for name in surplus {
+        headers.remove(name);
+    }
+    headers
+}
+
+/// Makes an origin's fields our own: what speaks only to this cache goes no further, and there is a Date.
+pub fn take_over(headers: &mut HeaderMap, now: Time) {
+    // RFC 9213 section 2.2, and the tag fields, whose only reader is the cache that they tag for.
+    let ours = |name: &HeaderName| {
+        matches!(name.as_str(), "headland-cdn-cache-control" | "surrogate-control")
+            || headland_cache::tags::is_tag_field(name.as_str().as_bytes())
+    };
+    if headers.keys().any(ours) {
+        let names: Vec<HeaderName> = headers.keys().filter(|name| ours(name)).cloned().collect();
+        for name in names {
+            headers.remove(name);
+        }
+    }
+    // RFC 9110 section 6.6.1: who has a clock and passes on a response without Date adds one.
+    if !headers.contains_key(header::DATE) {
+        headers.put(&header::DATE, &crate::clock::http_date(now));
+    }
+}
+
+/// Whether a body may follow at all, by method and status (RFC 9112 section 6.3).
+pub fn has_content(method: &Method, status: StatusCode) -> bool {
+    method != Method::HEAD
+        && !status.is_informational()
+        && status != StatusCode::NO_CONTENT
+        && status != StatusCode::NOT_MODIFIED
+}

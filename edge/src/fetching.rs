@@ -1,0 +1,391 @@
+//! Step 5, Fetching: the origin is asked, once for all who want the same thing.
+//!
+//! A request that the cache has a part in joins the fill that is running for its key, or leads a new one. The fill is
+//! a task of its own ([`crate::fill`]), so it goes on when the client that began it leaves; that client is its first
+//! follower. What the cache has no part in is passed through on the request's own behalf.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use headland_cache::conditional::Validators;
+use headland_cache::invalidate::{invalidates, other_targets};
+use headland_cache::target::canonical_target;
+use headland_cache::{
+    Broken, BypassReason, CacheKey, FillHead, Follower, Join, KeyBuffer, NoHead, Object, Outcome, Policy, RequestFacts,
+    Reuse, Scheme, Standing, assess, may_serve_on_error,
+};
+use headland_origin::{Group, Request, RequestBody, Response};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tokio::sync::oneshot;
+
+use crate::answer::{Answer, Content, ErrorTrace, Head, OriginTrace, Trace};
+use crate::condition::{RequestView, ResponseView};
+use crate::deliver;
+use crate::fill::{self, Handover};
+use crate::forward::{ForwardContext, OwnedLines, Purpose, forward_headers};
+use crate::metrics::Protocol;
+use crate::node::Node;
+use crate::request::Found;
+use crate::rules::Decided;
+use crate::snapshot::{Site, Snapshot};
+
+/// How often a request joins again when its fill ended without a response for it.
+const JOINS_MAX: usize = 4;
+
+/// All that is needed to answer a request from the origin, owned: it may outlive the connection.
+#[derive(Clone)]
+pub struct Plan<F> {
+    pub snapshot: Arc<Snapshot>,
+    pub site: Arc<Site>,
+    pub decided: Decided,
+    pub method: Method,
+    pub scheme: Scheme,
+    /// Canonical.
+    pub host: Box<[u8]>,
+    /// Canonical path and query, as keyed.
+    pub target: Bytes,
+    /// The client's fields.
+    pub fields: F,
+    pub protocol: Protocol,
+    pub client: IpAddr,
+    pub upgrade: Option<HeaderValue>,
+    /// The client's own, or a new one.
+    pub request_id: HeaderValue,
+    /// The key, when the cache has a part in the request.
+    pub key: Option<CacheKey>,
+    pub outcome: Outcome,
+    /// What is stored but has to be validated, and the ledger's word on it.
+    pub stored: Option<(Arc<Object>, Standing)>,
+}
+
+impl<F: OwnedLines> Plan<F> {
+    pub fn policy(&self) -> &Policy {
+        self.decided.policy.as_deref().unwrap_or(&self.site.policy)
+    }
+
+    pub fn group(&self) -> &Arc<Group> {
+        let chosen = self.site.rules.origin(&self.decided).and_then(|name| self.snapshot.groups.get(name));
+        chosen.unwrap_or(&self.site.group)
+    }
+
+    pub fn view(&self) -> RequestView<'_, F> {
+        RequestView {
+            method: &self.method,
+            host: &self.host,
+            target: &self.target,
+            fields: &self.fields,
+            client: self.client,
+        }
+    }
+
+    /// Applies the rules that look at the response.
+    pub fn decide_on_response(&mut self, response: &ResponseView<'_>) {
+        let mut decided = std::mem::take(&mut self.decided);
+        self.site.rules.decide_on_response(&self.site.policy, &mut decided, &self.view(), response);
+        self.decided = decided;
+    }
+
+    /// The request as the origin gets it. A fill asks for the whole representation, whatever part the client wants.
+    pub fn request(&self, purpose: Purpose, body: RequestBody) -> Request {
+        let context = ForwardContext {
+            purpose,
+            peer: self.client,
+            peer_trusted: self.snapshot.trusted_proxies.contains(self.client),
+            https: self.scheme == Scheme::Https,
+            authority: &self.host,
+            via: self.snapshot.names.via_for(self.protocol, false),
+            loop_token: &self.snapshot.names.loop_token,
+            request_id: &self.request_id,
+        };
+        let mut headers = forward_headers(&self.fields, &context);
+        if purpose == Purpose::Fill
+            && let Some((object, _)) = &self.stored
+        {
+            Validators::of(&object.head).apply(&mut headers);
+        }
+        self.site.rules.edit_request(&self.decided, &mut headers);
+        let own_host = || HeaderValue::from_bytes(&self.host).unwrap_or_else(|_| HeaderValue::from_static(""));
+        let authority =
+            headers.remove(http::header::HOST).or_else(|| self.site.host_header.clone()).unwrap_or_else(own_host);
+        // HEAD is answered from a stored GET, so the fill fetches that.
+        let method = if purpose == Purpose::Fill { Method::GET } else { self.method.clone() };
+        Request { method, authority, target: self.target.clone(), headers, body, upgrade: self.upgrade.clone() }
+    }
+}
+
+/// Answers a planned request.
+pub async fn fetch<F: OwnedLines + Clone + Send + Sync + 'static>(
+    node: Arc<Node>,
+    plan: Plan<F>,
+    body: RequestBody,
+) -> Answer {
+    let (site, request_id) = (plan.site.clone(), plan.request_id.clone());
+    let answer = match (&plan.key, plan.outcome) {
+        (Some(key), Outcome::Miss(_)) => {
+            let key = key.clone();
+            collapsed(&node, plan, &key).await
+        }
+        _ => pass(&node, plan, body).await,
+    };
+    let mut answer = answer.of(&site);
+    answer.trace.request_id = Some(request_id);
+    answer
+}
+
+/// Starts a revalidation that no client waits for, unless one is running.
+pub fn refresh<F: OwnedLines + Clone + Send + Sync + 'static>(node: &Arc<Node>, plan: Option<Box<Plan<F>>>) {
+    let Some(plan) = plan else { return };
+    let Some((key, (object, _))) = plan.key.as_ref().zip(plan.stored.as_ref()) else { return };
+    if let Some(lead) = node.collapse.try_lead(key.as_ref(), object.vary.hash()) {
+        tokio::spawn(fill::run(node.clone(), *plan, lead, None));
+    }
+}
+
+/// Joins or leads the fill for the key until there is an answer.
+async fn collapsed<F: OwnedLines + Clone + Send + Sync + 'static>(
+    node: &Arc<Node>,
+    mut plan: Plan<F>,
+    key: &CacheKey,
+) -> Answer {
+    let mut variant = plan.stored.as_ref().map_or(0, |(object, _)| object.vary.hash());
+    for _ in 0..JOINS_MAX {
+        match node.collapse.join(key.as_ref(), variant) {
+            Join::Crowded => break,
+            Join::Lead(lead) => {
+                // Another fill may have ended between the look into the store and this one.
+                if let Some(answer) = look_again(node, &mut plan, key) {
+                    lead.found();
+                    return answer;
+                }
+                let follower = lead.follow();
+                let (sender, handover) = oneshot::channel();
+                tokio::spawn(fill::run(node.clone(), plan.clone(), lead, Some(sender)));
+                return lead_answer(node, plan, follower, handover).await;
+            }
+            Join::Follow(mut follower) => match follower.head().await {
+                Ok(head) if head.vary.matches(&plan.fields) => {
+                    return follow_answer(node, &plan, &head, follower, true);
+                }
+                // Made for another request: those that want the same variant share the next one.
+                Ok(head) => variant = headland_cache::VaryFacts::of(head.vary.spec(), &plan.fields).hash(),
+                Err(NoHead::LookAgain) => {
+                    if let Some(mut answer) = look_again(node, &mut plan, key) {
+                        answer.trace.collapsed = true;
+                        return answer;
+                    }
+                }
+                Err(NoHead::Abandoned) => {}
+                Err(NoHead::Uncacheable) => {
+                    plan.outcome = Outcome::Bypass(BypassReason::Uncacheable);
+                    return pass(node, plan, RequestBody::Empty).await;
+                }
+                Err(NoHead::Failed(broken)) => return failed_answer(node, &plan, broken),
+            },
+        }
+    }
+    plan.outcome = Outcome::Bypass(BypassReason::Crowded);
+    pass(node, plan, RequestBody::Empty).await
+}
+
+/// What the store has now; none when the origin still has to be asked.
+fn look_again<F: OwnedLines>(node: &Arc<Node>, plan: &mut Plan<F>, key: &CacheKey) -> Option<Answer> {
+    let Found::Object(object, standing) = node.find(key.as_ref(), &plan.fields) else { return None };
+    if plan.stored.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, &object)) {
+        return None;
+    }
+    let now = node.clock.now();
+    let facts = RequestFacts::gather(&plan.method, &plan.fields);
+    match assess(&facts, plan.policy(), &object.freshness, standing, now) {
+        Reuse::Serve(outcome) => Some(edited(plan, deliver::stored(&object, &facts, outcome, now))),
+        // What is there now is what has to be validated.
+        _ => {
+            plan.stored = Some((object, standing));
+            None
+        }
+    }
+}
+
+/// The answer of the client that began a fill.
+async fn lead_answer<F: OwnedLines + Clone + Send + Sync + 'static>(
+    node: &Arc<Node>,
+    mut plan: Plan<F>,
+    mut follower: Follower,
+    handover: oneshot::Receiver<Handover>,
+) -> Answer {
+    let head = follower.head().await;
+    // The fill hands over before it ends without a head, and after it has shown one.
+    let handover = handover.await.ok();
+    match (head, handover) {
+        (Ok(head), handover) => {
+            let mut answer = follow_answer(node, &plan, &head, follower, false);
+            if let Some(Handover::Stored(origin)) = handover {
+                answer.trace.stored = true;
+                answer.trace.origin = Some(origin);
+            }
+            answer
+        }
+        (Err(_), Some(Handover::Confirmed(object, origin))) => {
+            let facts = RequestFacts::gather(&plan.method, &plan.fields);
+            let mut answer = deliver::stored(&object, &facts, Outcome::Revalidated, node.clock.now());
+            answer.trace.origin = Some(origin);
+            edited(&plan, answer)
+        }
+        (Err(_), Some(Handover::Own(response))) => {
+            plan.decide_on_response(&ResponseView { status: response.status.as_u16(), headers: &response.headers });
+            own_answer(node, &plan, response)
+        }
+        (Err(_), Some(Handover::Failed(error))) => {
+            stale_answer(node, &plan).unwrap_or_else(|| Answer::origin_error(&error))
+        }
+        (Err(NoHead::Failed(broken)), _) => failed_answer(node, &plan, broken),
+        (Err(_), _) => failed_answer(node, &plan, Broken::ABANDONED),
+    }
+}
+
+/// An answer from a fill that has its head.
+fn follow_answer<F: OwnedLines>(
+    node: &Arc<Node>,
+    plan: &Plan<F>,
+    head: &Arc<FillHead>,
+    follower: Follower,
+    collapsed: bool,
+) -> Answer {
+    let facts = RequestFacts::gather(&plan.method, &plan.fields);
+    let reader = follower.into_reader();
+    let mut answer = deliver::filling(head, reader, &facts, plan.outcome, node.clock.now());
+    answer.trace.collapsed = collapsed;
+    answer.trace.key_hash = plan.key.as_ref().map(CacheKey::hash);
+    edited(plan, answer)
+}
+
+/// An answer that no cache may share, to the client that caused it. Its own conditions were left out of the fill's
+/// request, so they are not evaluated here either: a whole answer is always right.
+fn own_answer<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, response: Response) -> Answer {
+    let mut answer = passed(node, plan, response);
+    if plan.method == Method::HEAD {
+        answer.content = Content::Empty;
+    }
+    answer
+}
+
+/// When the origin failed: what is stored, if the client may have it stale.
+fn stale_answer<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>) -> Option<Answer> {
+    let (object, _) = plan.stored.as_ref()?;
+    let standing = node.ledger.check(object);
+    let now = node.clock.now();
+    let facts = RequestFacts::gather(&plan.method, &plan.fields);
+    may_serve_on_error(&facts, plan.policy(), &object.freshness, standing, now)
+        .then(|| edited(plan, deliver::stored(object, &facts, Outcome::StaleIfError, now)))
+}
+
+fn failed_answer<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, broken: Broken) -> Answer {
+    stale_answer(node, plan).unwrap_or_else(|| {
+        let status = if broken.timeout { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
+        let mut answer = Answer::error(status, broken.error);
+        answer.trace.error = Some(Box::new(ErrorTrace { error: broken.error, cause: broken.to_string().into() }));
+        answer.trace.outcome = plan.outcome;
+        answer
+    })
+}
+
+/// Passes a request through on its own behalf.
+async fn pass<F: OwnedLines>(node: &Arc<Node>, mut plan: Plan<F>, body: RequestBody) -> Answer {
+    let request = plan.request(Purpose::Pass, body);
+    let fetched = node.client.fetch(plan.group(), request, None).await;
+    match fetched {
+        Ok(response) => {
+            let view = ResponseView { status: response.status.as_u16(), headers: &response.headers };
+            plan.decide_on_response(&view);
+            invalidate(node, &plan, &response);
+            remember(node, &plan, &response);
+            passed(node, &plan, response)
+        }
+        Err(error) => {
+            let mut answer = Answer::origin_error(&error);
+            answer.trace.outcome = plan.outcome;
+            if let Some(status) = client_fault(&error) {
+                answer.status = status;
+            }
+            answer
+        }
+    }
+}
+
+/// The status when it was the client's body that failed, not the origin.
+fn client_fault(error: &headland_origin::FetchError) -> Option<StatusCode> {
+    use headland_origin::{BodyFault, Fault};
+    match &error.fault {
+        Fault::ClientBody(BodyFault::TooLarge) => Some(StatusCode::PAYLOAD_TOO_LARGE),
+        Fault::ClientBody(BodyFault::Timeout) => Some(StatusCode::REQUEST_TIMEOUT),
+        Fault::ClientBody(_) => Some(StatusCode::BAD_REQUEST),
+        _ => None,
+    }
+}
+
+/// RFC 9111 section 4.4: a successful unsafe request invalidates what is stored for its target, and for the targets
+/// that the response names on the same host.
+fn invalidate<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, response: &Response) {
+    if !invalidates(&plan.method, response.status.as_u16()) {
+        return;
+    }
+    let mut key = KeyBuffer::default();
+    let mut forget = |target: &[u8]| {
+        key.begin(plan.scheme, &plan.host, target);
+        node.store.remove(key.key());
+    };
+    forget(&plan.target);
+    let mut canonical = Vec::new();
+    let https = plan.scheme == Scheme::Https;
+    for other in other_targets(https, &plan.host, &plan.target, &response.headers) {
+        if canonical_target(&other, &mut canonical).is_ok() {
+            forget(&canonical);
+        }
+    }
+}
+
+/// A key that was remembered as uncacheable and now gives a cacheable answer is collapsed and stored from the next
+/// request on.
+fn remember<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, response: &Response) {
+    let (Some(key), Outcome::Bypass(BypassReason::Uncacheable)) = (&plan.key, plan.outcome) else { return };
+    let now = node.clock.now();
+    let facts = RequestFacts::gather(&Method::GET, &plan.fields);
+    let status = response.status.as_u16();
+    if headland_cache::admit(&facts, plan.policy(), status, &response.headers, now, now).is_ok() {
+        node.uncacheable.forget(key.hash());
+    }
+}
+
+/// The answer that passes a response on.
+fn passed<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, response: Response) -> Answer {
+    let mut trace = Trace::new(plan.outcome);
+    trace.key_hash = plan.key.as_ref().map(CacheKey::hash);
+    trace.origin = Some(Box::new(origin_trace(&response)));
+    let mut headers = response.headers;
+    deliver::take_over(&mut headers, node.clock.now());
+    let content = match response.upgraded {
+        Some(upgraded) => Content::Tunnel(upgraded),
+        None => Content::Origin(response.body),
+    };
+    let (status, length) = (response.status, response.length);
+    let answer = Answer { status, head: Head::Map(headers), length, part: None, content, trace, close: false };
+    edited(plan, answer)
+}
+
+pub fn origin_trace(response: &Response) -> OriginTrace {
+    OriginTrace {
+        server: response.server.clone(),
+        status: response.status.as_u16(),
+        reused: response.reused,
+        connect_us: response.connect_micros,
+        first_byte_us: response.first_byte_micros,
+    }
+}
+
+fn edited<F: OwnedLines>(plan: &Plan<F>, mut answer: Answer) -> Answer {
+    let rules = &plan.site.rules;
+    if rules.edits_response(&plan.decided) {
+        answer.edit(|headers: &mut HeaderMap| rules.edit_response(&plan.decided, headers));
+    }
+    answer
+}

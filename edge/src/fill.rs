@@ -1,0 +1,316 @@
+//! A fill: one request to the origin on behalf of everybody who wants the same thing.
+//!
+//! It runs as a task of its own. What may be stored is shown to all followers as it arrives and put into the store
+//! before the fill ends; what may not is handed to the client that began the fill, and all others are sent to the
+//! origin at once. A 304 confirms what is stored. An origin that breaks off breaks the fill: nothing is stored.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use headland_cache::conditional::Validators;
+use headland_cache::object::Parts;
+use headland_cache::stored_fields::storable;
+use headland_cache::update::{Renewal, merge, renew, selects};
+use headland_cache::{
+    Admitted, Broken, Epoch, FillHead, Lead, Object, Refusal, RequestFacts, Retention, Standing, StoredHead, Tags,
+    Time, VaryFacts, admit, may_serve_on_error,
+};
+use headland_origin::{FetchError, RequestBody, Response};
+use http::{HeaderMap, Method, StatusCode};
+use http_body::Body as _;
+use tokio::sync::oneshot;
+
+use crate::answer::OriginTrace;
+use crate::condition::ResponseView;
+use crate::deliver;
+use crate::fetching::{Plan, origin_trace};
+use crate::forward::{OwnedLines, Purpose};
+use crate::node::Node;
+
+/// What a fill tells the client that began it.
+pub enum Handover {
+    /// The head was shown; the answer will be stored.
+    Stored(Box<OriginTrace>),
+    /// The origin confirmed what is stored; this is it, updated.
+    Confirmed(Arc<Object>, Box<OriginTrace>),
+    /// The response is this client's alone.
+    Own(Response),
+    /// The origin could not be asked.
+    Failed(FetchError),
+    /// The origin answered with an error, which something stored stands in for.
+    Hidden,
+}
+
+/// Where the handover goes; nobody, when the fill is a revalidation in the background or its client has left.
+type Client = Option<oneshot::Sender<Handover>>;
+
+/// The times between which the origin was asked, and the ledger's epoch before.
+#[derive(Clone, Copy)]
+struct Asked {
+    born: Epoch,
+    request_time: Time,
+    response_time: Time,
+}
+
+fn hand_over(client: Client, handover: Handover) {
+    if let Some(client) = client {
+        // A client that has left needs nothing.
+        drop(client.send(handover));
+    }
+}
+
+/// Runs a fill to its end.
+pub async fn run<F: OwnedLines + Clone>(node: Arc<Node>, mut plan: Plan<F>, lead: Lead, client: Client) {
+    let (mut response, mut asked) = match ask(&node, &plan).await {
+        Ok(answered) => answered,
+        Err(error) => return fail(lead, client, error),
+    };
+    if response.status == StatusCode::NOT_MODIFIED
+        && let Some((stored, _)) = plan.stored.take()
+    {
+        if speaks_of(&stored, &response) {
+            return confirm(&node, &plan, &stored, lead, client, &response, asked);
+        }
+        // The origin confirms a representation that is not the stored one: ask again, without conditions.
+        (response, asked) = match ask(&node, &plan).await {
+            Ok(answered) => answered,
+            Err(error) => return fail(lead, client, error),
+        };
+    }
+    if is_failure(response.status) && may_be_hidden(&node, &plan, asked.response_time) {
+        hand_over(client, Handover::Hidden);
+        return lead.fail(Broken { error: "destination_unavailable", timeout: false });
+    }
+    plan.decide_on_response(&ResponseView { status: response.status.as_u16(), headers: &response.headers });
+    match judge(&plan, &response, asked) {
+        Ok(admitted) => store(&node, &plan, lead, client, response, admitted, asked).await,
+        Err(refusal) => release(&node, &plan, lead, client, response, refusal, asked.response_time),
+    }
+}
+
+/// Asks the origin for the whole representation.
+async fn ask<F: OwnedLines>(node: &Node, plan: &Plan<F>) -> Result<(Response, Asked), FetchError> {
+    let born = node.ledger.epoch();
+    let request_time = node.clock.now();
+    let request = plan.request(Purpose::Fill, RequestBody::Empty);
+    let response = node.client.fetch(plan.group(), request, None).await?;
+    node.metrics.here().origin_ttfb.record(response.first_byte_micros);
+    Ok((response, Asked { born, request_time, response_time: node.clock.now() }))
+}
+
+fn fail(lead: Lead, client: Client, error: FetchError) {
+    let broken = Broken { error: error.proxy_status_error(), timeout: error.is_timeout() };
+    hand_over(client, Handover::Failed(error));
+    lead.fail(broken);
+}
+
+/// RFC 5861 section 4 names these as the errors that something stale may stand in for.
+fn is_failure(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
+fn may_be_hidden<F: OwnedLines>(node: &Node, plan: &Plan<F>, now: Time) -> bool {
+    plan.stored.as_ref().is_some_and(|(object, _)| {
+        let facts = RequestFacts::gather(&plan.method, &plan.fields);
+        may_serve_on_error(&facts, plan.policy(), &object.freshness, node.ledger.check(object), now)
+    })
+}
+
+/// May the response be stored? Its declared length counts, too. A fill is a GET, whatever its first client asked.
+fn judge<F: OwnedLines>(plan: &Plan<F>, response: &Response, asked: Asked) -> Result<Admitted, Refusal> {
+    let facts = RequestFacts::gather(&Method::GET, &plan.fields);
+    let policy = plan.policy();
+    if response.length.is_some_and(|length| length > policy.object_bytes_max) {
+        return Err(Refusal::Policy);
+    }
+    let status = response.status.as_u16();
+    admit(&facts, policy, status, &response.headers, asked.request_time, asked.response_time)
+}
+
+/// The response is one client's alone: everybody else is sent to the origin, and the key is remembered, so that its
+/// requests do not wait for each other.
+fn release<F: OwnedLines>(
+    node: &Node,
+    plan: &Plan<F>,
+    lead: Lead,
+    client: Client,
+    response: Response,
+    refusal: Refusal,
+    now: Time,
+) {
+    if refusal.is_lasting() && !response.status.is_server_error() {
+        let until = now.plus_millis(plan.snapshot.cache.uncacheable_ms);
+        node.uncacheable.remember(lead.key().hash(), until);
+    }
+    node.metrics.here().not_stored.bump();
+    hand_over(client, Handover::Own(response));
+    lead.release();
+}
+
+/// Whether a 304 is about the stored response (RFC 9111 section 4.3.4).
+fn speaks_of(stored: &Object, response: &Response) -> bool {
+    selects(&Validators::of(&stored.head), &Validators::of(&response.headers))
+}
+
+/// A 304: the stored response is updated under its new head and serves on (RFC 9111 section 4.3.4).
+fn confirm<F: OwnedLines>(
+    node: &Node,
+    plan: &Plan<F>,
+    stored: &Arc<Object>,
+    lead: Lead,
+    client: Client,
+    response: &Response,
+    asked: Asked,
+) {
+    let object = match updated(plan, stored, response, asked) {
+        Update::Renewed(object) => {
+            let object = Arc::new(*object);
+            if keep(node, &object) {
+                node.store.insert(object.clone());
+            } else {
+                node.store.remove_object(stored);
+            }
+            object
+        }
+        Update::Untouched => stored.clone(),
+        Update::Withdrawn => {
+            node.store.remove_object(stored);
+            stored.clone()
+        }
+    };
+    hand_over(client, Handover::Confirmed(object, Box::new(origin_trace(response))));
+    lead.found();
+}
+
+/// What a 304 made of a stored response.
+enum Update {
+    Renewed(Box<Object>),
+    /// It stays as it was.
+    Untouched,
+    /// It answers those who asked, and is then kept no longer.
+    Withdrawn,
+}
+
+fn updated<F: OwnedLines>(plan: &Plan<F>, stored: &Object, response: &Response, asked: Asked) -> Update {
+    let facts = RequestFacts::gather(&Method::GET, &plan.fields);
+    let mut headers = response.headers.clone();
+    deliver::take_over(&mut headers, asked.response_time);
+    let merged = merge(&stored.head, &headers, asked.response_time);
+    let status = stored.head.status();
+    let policy = plan.policy();
+    let (sent, received) = (asked.request_time, asked.response_time);
+    let admitted = match renew(&facts, policy, status, &stored.freshness, &merged, &response.headers, sent, received) {
+        Renewal::Renewed(admitted) => admitted,
+        Renewal::Untouched => return Update::Untouched,
+        Renewal::Withdrawn(_) => return Update::Withdrawn,
+    };
+    let Ok(head) = StoredHead::from_lines(status, storable(&merged, &admitted.withheld)) else {
+        return Update::Withdrawn;
+    };
+    let tags = Tags::of(&response.headers);
+    Update::Renewed(Box::new(Object::new(Parts {
+        head,
+        freshness: admitted.freshness,
+        vary: VaryFacts::of(&admitted.vary, &plan.fields),
+        tags: if tags.is_empty() { stored.tags.clone() } else { tags },
+        born: asked.born,
+        ..stored.parts().clone()
+    })))
+}
+
+/// Whether an object may enter the store: not when it was purged since the origin was asked (a soft purge leaves it
+/// in, and the ledger's word makes it stale), and not with tags that were too many to keep: a purge by one of the lost
+/// ones would miss it.
+fn keep(node: &Node, object: &Object) -> bool {
+    let purged = node.ledger.standing_of(object.key.as_ref(), &object.tags, object.born) == Standing::Hard;
+    !purged && !object.tags.overflowed()
+}
+
+/// The response may be stored: its head is shown, its body streamed, and the object put into the store.
+async fn store<F: OwnedLines>(
+    node: &Node,
+    plan: &Plan<F>,
+    lead: Lead,
+    client: Client,
+    response: Response,
+    admitted: Admitted,
+    asked: Asked,
+) {
+    let origin = Box::new(origin_trace(&response));
+    let tags = Tags::of(&response.headers);
+    let mut headers = response.headers.clone();
+    deliver::take_over(&mut headers, asked.response_time);
+    let Ok(head) = StoredHead::from_lines(response.status.as_u16(), storable(&headers, &admitted.withheld)) else {
+        // Larger than a stored head can be: it passes to the client that asked, and is not kept.
+        return release(node, plan, lead, client, response, Refusal::Policy, asked.response_time);
+    };
+    let head = Arc::new(FillHead {
+        head,
+        freshness: admitted.freshness,
+        vary: VaryFacts::of(&admitted.vary, &plan.fields),
+        tags,
+        length: response.length,
+        outcome: plan.outcome,
+        born: asked.born,
+        object_bytes_max: plan.policy().object_bytes_max,
+    });
+    hand_over(client, Handover::Stored(origin));
+    if lead.publish(head.clone()) == Retention::Window {
+        node.metrics.here().not_stored.bump();
+    }
+    match pump(node, &lead, response.body).await {
+        Ok((last, trailers)) => seal(node, lead, &head, &last, trailers),
+        Err(broken) => lead.fail(broken),
+    }
+}
+
+/// Streams the body into the fill as it comes; what is known to be its last piece is given back with the trailers.
+async fn pump(
+    node: &Node,
+    lead: &Lead,
+    mut body: headland_origin::ResponseBody,
+) -> Result<(Bytes, Option<HeaderMap>), Broken> {
+    while !body.is_end_stream() {
+        let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+        match frame.map(|frame| frame.map(http_body::Frame::into_data)) {
+            None => break,
+            Some(Ok(Ok(data))) => {
+                node.metrics.here().origin_bytes.add(data.len() as u64);
+                if body.is_end_stream() {
+                    return Ok((data, None));
+                }
+                lead.append(&data).await.map_err(|_| Broken::ABANDONED)?;
+            }
+            Some(Ok(Err(frame))) => return Ok((Bytes::new(), frame.into_trailers().ok())),
+            Some(Err(error)) => {
+                return Err(Broken { error: error.proxy_status_error(), timeout: error.is_timeout() });
+            }
+        }
+    }
+    Ok((Bytes::new(), None))
+}
+
+fn seal(node: &Node, lead: Lead, head: &FillHead, last: &[u8], trailers: Option<HeaderMap>) {
+    let key = lead.key().clone();
+    // A body of another length than declared has broken the fill, and everybody who reads it knows.
+    let Ok(sealed) = lead.seal(last, trailers) else { return };
+    if let Some(body) = sealed.body() {
+        let object = Object::new(Parts {
+            key,
+            head: head.head.clone(),
+            body: body.clone(),
+            trailers: sealed.trailers().map(Box::new),
+            freshness: head.freshness.clone(),
+            vary: head.vary.clone(),
+            tags: head.tags.clone(),
+            born: head.born,
+            generation: node.store.next_generation(),
+        });
+        if keep(node, &object) {
+            node.store.insert(Arc::new(object));
+            node.metrics.here().stored.bump();
+        }
+    }
+    sealed.retire();
+}

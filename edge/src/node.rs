@@ -1,0 +1,183 @@
+//! What all worker threads share: one cache, one ledger, one origin pool, one set of counters, one snapshot.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use headland_cache::ledger::LedgerLimits;
+use headland_cache::{Collapse, CollapseLimits, Fields, KeyRef, Ledger, MemoryStore, Standing, Uncacheable};
+use headland_origin::Client;
+use tokio::sync::Notify;
+
+use crate::access_log::AccessLog;
+use crate::clock::Clock;
+use crate::listener::Census;
+use crate::metrics::Metrics;
+use crate::purge::PurgeDesk;
+use crate::request::Found;
+use crate::settings::Settings;
+use crate::snapshot::{Snapshot, certificates};
+use crate::tls::{self, Certificates};
+
+/// The shared state of a node.
+pub struct Node {
+    pub clock: Clock,
+    pub store: MemoryStore,
+    pub collapse: Collapse,
+    pub uncacheable: Uncacheable,
+    pub ledger: Arc<Ledger>,
+    pub client: Arc<Client>,
+    pub metrics: Metrics,
+    pub purges: PurgeDesk,
+    pub drain: Drain,
+    pub census: Census,
+    pub tls: Arc<rustls::ServerConfig>,
+    pub certificates: Arc<ArcSwap<Certificates>>,
+    log: ArcSwap<AccessLog>,
+    snapshot: ArcSwap<Snapshot>,
+    /// Grows with each reload: a connection looks at the snapshot again only when this has changed.
+    version: AtomicU64,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// Builds a node from settings; nothing is bound yet. The error is one sentence.
+    pub fn new(settings: &Settings) -> Result<Arc<Self>, String> {
+        let metrics = Metrics::new(settings.node.workers);
+        let snapshot = Snapshot::compile(settings, None, &metrics)?;
+        let certificates = certificates(settings)?;
+        let certificates = Arc::new(ArcSwap::from_pointee(certificates));
+        let log = AccessLog::open(&settings.log).map_err(|error| format!("log {}: {error}", settings.log.path))?;
+        let cache = &settings.cache;
+        Ok(Arc::new(Node {
+            clock: Clock::start(),
+            store: MemoryStore::new(cache.memory_bytes),
+            collapse: Collapse::new(CollapseLimits {
+                followers_max: cache.followers_max as usize,
+                fill_bytes_max: cache.fill_bytes_max,
+            }),
+            uncacheable: Uncacheable::new(),
+            ledger: Arc::new(Ledger::new(LedgerLimits::default())),
+            client: Client::new(settings.pool.clone()),
+            metrics,
+            purges: PurgeDesk::default(),
+            drain: Drain::default(),
+            census: Census::default(),
+            tls: tls::server_config(certificates.clone())?,
+            certificates,
+            log: ArcSwap::from_pointee(log),
+            snapshot: ArcSwap::from_pointee(snapshot),
+            version: AtomicU64::new(1),
+        }))
+    }
+
+    /// Swaps in new settings as a whole, or says why not and keeps the old ones.
+    pub fn reload(&self, settings: &Settings) -> Result<(), String> {
+        let previous = self.snapshot.load_full();
+        let snapshot = Snapshot::compile(settings, Some(&previous), &self.metrics)?;
+        if settings.node.workers as usize != self.metrics.workers().len() {
+            return Err("node.workers cannot be changed by a reload; restart the node".to_owned());
+        }
+        if settings.cache.memory_bytes != previous.cache.memory_bytes
+            || settings.cache.object_bytes_max != previous.cache.object_bytes_max
+            || settings.cache.fill_bytes_max != previous.cache.fill_bytes_max
+        {
+            return Err("the sizes of the cache cannot be changed by a reload; restart the node".to_owned());
+        }
+        let certificates = certificates(settings)?;
+        // Also reopens an unchanged path, so that a rotated file is let go.
+        let log = AccessLog::open(&settings.log).map_err(|error| format!("log {}: {error}", settings.log.path))?;
+        self.certificates.store(Arc::new(certificates));
+        self.log.store(Arc::new(log));
+        self.snapshot.store(Arc::new(snapshot));
+        self.version.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// The number of the present snapshot.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    pub fn log(&self) -> arc_swap::Guard<Arc<AccessLog>> {
+        self.log.load()
+    }
+
+    /// Whether a connection made for `sni` may carry requests for `host`.
+    pub fn certificates_cover(&self, sni: Option<&str>, host: &[u8]) -> bool {
+        let Some(sni) = sni else { return true };
+        let name = crate::route::without_port(host);
+        if sni.as_bytes() == name {
+            return true;
+        }
+        // A canonical host is ASCII.
+        std::str::from_utf8(name).is_ok_and(|name| self.certificates.load().covers(Some(sni), name))
+    }
+
+    /// Looks a key up: the ledger's word first, then the variant that fits the request.
+    pub fn find<F: Fields>(&self, key: KeyRef<'_>, fields: &F) -> Found {
+        let candidates = self.store.candidates(key);
+        let mut purged = false;
+        for object in &candidates {
+            if !object.vary.matches(fields) {
+                continue;
+            }
+            match self.ledger.check(object) {
+                Standing::Hard => {
+                    self.store.remove_object(object);
+                    purged = true;
+                }
+                standing => return Found::Object(object.clone(), standing),
+            }
+        }
+        match (purged, candidates.is_empty()) {
+            (true, _) => Found::Purged,
+            (false, true) => Found::Nothing,
+            (false, false) => Found::OtherVariant,
+        }
+    }
+}
+
+/// The end of a node's life: no new connections, idle ones close, busy ones finish.
+#[derive(Debug, Default)]
+pub struct Drain {
+    begun: AtomicBool,
+    woken: Notify,
+    deadline: parking_lot::Mutex<Option<Instant>>,
+}
+
+impl Drain {
+    /// Begins; what has not ended by the deadline is cut off.
+    pub fn begin(&self, deadline: Instant) {
+        *self.deadline.lock() = Some(deadline);
+        self.begun.store(true, Ordering::Release);
+        self.woken.notify_waiters();
+    }
+
+    /// When the drain ends, once it has begun.
+    pub fn deadline(&self) -> Instant {
+        self.deadline.lock().unwrap_or_else(Instant::now)
+    }
+
+    pub fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Acquire)
+    }
+
+    /// Ends when draining begins.
+    pub async fn begins(&self) {
+        let woken = self.woken.notified();
+        if !self.has_begun() {
+            woken.await;
+        }
+    }
+}

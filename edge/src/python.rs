@@ -1,0 +1,140 @@
+//! The extension module `_headland`: the node as Python sees it, with the classes of the other two crates.
+//!
+//! Everything that may wait lets the interpreter go. The worker threads never ask for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headland_cache::python::PyLedger;
+use parking_lot::Mutex;
+use pyo3::create_exception;
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::explain;
+use crate::node::Node;
+use crate::purge::Settled;
+use crate::report::report;
+use crate::running::Running;
+use crate::settings::{ListenerKind, Settings};
+
+create_exception!(_headland, SettingsError, PyValueError, "A snapshot was refused as a whole; one sentence says why.");
+create_exception!(_headland, ListenError, PyOSError, "An address cannot be listened on; one sentence says why.");
+
+/// A node: made from a snapshot, started, reloaded, drained.
+#[pyclass(name = "Node", frozen, module = "_headland")]
+struct PyNode {
+    node: Arc<Node>,
+    settings: Mutex<Settings>,
+    running: Mutex<Option<Running>>,
+}
+
+/// A purge that waits: number, kind, value, soft, client.
+type WaitingPurge = (u64, &'static str, String, bool, String);
+
+fn parse(snapshot_json: &[u8]) -> PyResult<Settings> {
+    serde_json::from_slice(snapshot_json).map_err(|error| SettingsError::new_err(format!("snapshot: {error}")))
+}
+
+#[pymethods]
+impl PyNode {
+    #[new]
+    fn new(py: Python<'_>, snapshot_json: &[u8]) -> PyResult<Self> {
+        let settings = parse(snapshot_json)?;
+        let node = py.detach(|| Node::new(&settings)).map_err(SettingsError::new_err)?;
+        Ok(PyNode { node, settings: Mutex::new(settings), running: Mutex::new(None) })
+    }
+
+    #[getter]
+    fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    fn start(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| {
+            let mut running = self.running.lock();
+            if running.is_some() {
+                return Err(PyRuntimeError::new_err("the node was started already"));
+            }
+            *running = Some(Running::start(&self.node, &self.settings.lock()).map_err(ListenError::new_err)?);
+            Ok(())
+        })
+    }
+
+    fn addresses(&self) -> Vec<(&'static str, String)> {
+        let word = |kind| match kind {
+            ListenerKind::Http => "http",
+            ListenerKind::Https => "https",
+        };
+        let running = self.running.lock();
+        let addresses = running.iter().flat_map(|running| &running.addresses);
+        addresses.map(|(kind, address)| (word(*kind), address.to_string())).collect()
+    }
+
+    fn reload(&self, py: Python<'_>, snapshot_json: &[u8]) -> PyResult<()> {
+        let settings = parse(snapshot_json)?;
+        py.detach(|| {
+            let mut known = self.settings.lock();
+            if settings.listeners != known.listeners {
+                return Err(SettingsError::new_err(
+                    "listen: addresses cannot be changed by a reload; restart the node",
+                ));
+            }
+            self.node.reload(&settings).map_err(SettingsError::new_err)?;
+            *known = settings;
+            Ok(())
+        })
+    }
+
+    fn drain(&self, py: Python<'_>, deadline_ms: u64) -> bool {
+        py.detach(|| {
+            let running = self.running.lock().take();
+            running.is_none_or(|running| running.drain(Duration::from_millis(deadline_ms)))
+        })
+    }
+
+    fn metrics<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let text = py.detach(|| report(&self.node).to_string());
+        PyBytes::new(py, text.as_bytes())
+    }
+
+    fn ledger(&self) -> PyLedger {
+        PyLedger::from_node(self.node.ledger.clone())
+    }
+
+    fn canonical_url(&self, url: &str) -> PyResult<(&'static str, String, String)> {
+        explain::canonical(&self.node, url).map_err(PyValueError::new_err)
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // the border takes over what it is given
+    fn explain<'py>(
+        &self,
+        py: Python<'py>,
+        url: &str,
+        headers: Vec<(String, String)>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let told = explain::explain(&self.node, url, &headers).map_err(PyValueError::new_err)?;
+        Ok(PyBytes::new(py, told.to_string().as_bytes()))
+    }
+
+    fn next_purge(&self, py: Python<'_>, timeout_ms: u64) -> Option<WaitingPurge> {
+        let (id, purge) = py.detach(|| self.node.purges.take(Duration::from_millis(timeout_ms)))?;
+        Some((id, purge.kind, purge.value, purge.soft, purge.client.to_string()))
+    }
+
+    fn answer_purge(&self, id: u64, ok: bool, text: String) {
+        self.node.purges.settle(id, Settled { ok, text });
+    }
+}
+
+/// The module: this crate's names and those of the crates below.
+#[pymodule]
+fn _headland(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<PyNode>()?;
+    module.add("SettingsError", module.py().get_type::<SettingsError>())?;
+    module.add("ListenError", module.py().get_type::<ListenError>())?;
+    headland_cache::python::register(module)?;
+    headland_origin::python::register(module)
+}

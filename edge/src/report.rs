@@ -1,0 +1,137 @@
+//! The node's counters as one JSON document, summed over workers: what the Python side turns into metrics.
+
+use std::collections::BTreeMap;
+
+use headland_cache::Outcome;
+use headland_origin::counters::FAULT_WORDS;
+use serde_json::{Value, json};
+
+use crate::counter::{Counter, Histogram, HistogramTotal, bounds_us};
+use crate::h1::Reason;
+use crate::metrics::{Protocol, WorkerMetrics};
+use crate::node::Node;
+
+/// Everything that is counted.
+pub fn report(node: &Node) -> Value {
+    json!({
+        "uptime_ms": node.clock.uptime_ms(),
+        "requests": requests(node),
+        "refused": by_word(node, Reason::ALL.map(Reason::word), |worker| &worker.refused),
+        "bucket_bounds_us": bounds_us(),
+        "ttfb": histograms(node, |worker| &worker.ttfb),
+        "duration": histograms(node, |worker| &worker.duration),
+        "response_bytes": by_word(node, Outcome::WORDS, |worker| &worker.response_bytes),
+        "collapsed": sum(node, |worker| &worker.collapsed),
+        "stale_served": stale_served(node),
+        "store": store(node),
+        "origin": origin(node),
+        "connections": connections(node),
+        "tls_handshakes": {
+            "full": sum(node, |worker| &worker.tls_full),
+            "resumed": sum(node, |worker| &worker.tls_resumed),
+            "failed": sum(node, |worker| &worker.tls_failed),
+        },
+        "purges": purges(node),
+        "log_dropped": node.log().dropped(),
+        "certificates": certificates(node),
+    })
+}
+
+fn sum(node: &Node, of: impl Fn(&WorkerMetrics) -> &Counter) -> u64 {
+    node.metrics.workers().iter().map(|worker| of(worker).get()).sum()
+}
+
+fn by_word<const N: usize>(
+    node: &Node,
+    words: [&'static str; N],
+    of: impl Fn(&WorkerMetrics) -> &[Counter; N],
+) -> BTreeMap<&'static str, u64> {
+    words.into_iter().enumerate().map(|(at, word)| (word, sum(node, |worker| &of(worker)[at]))).collect()
+}
+
+fn requests(node: &Node) -> Vec<Value> {
+    let sites = node.metrics.sites();
+    let rows = sites.iter().flat_map(|site| site.totals().into_iter().map(move |row| (&site.name, row)));
+    rows.map(|(site, (outcome, class, protocol, count))| {
+        json!({"site": site, "outcome": outcome, "status_class": class, "protocol": protocol, "count": count})
+    })
+    .collect()
+}
+
+fn histograms<'n>(
+    node: &'n Node,
+    of: impl Fn(&'n WorkerMetrics) -> &'n [Histogram; Outcome::WORDS.len()],
+) -> Vec<Value> {
+    let total = |at: usize| {
+        let mut total = HistogramTotal::default();
+        node.metrics.workers().iter().for_each(|worker| of(worker)[at].add_to(&mut total));
+        total
+    };
+    let rows = Outcome::WORDS.into_iter().enumerate().map(|(at, outcome)| (outcome, total(at)));
+    rows.map(|(outcome, total)| json!({"outcome": outcome, "buckets": total.buckets, "sum_us": total.sum_us})).collect()
+}
+
+fn stale_served(node: &Node) -> Value {
+    let count = |outcome: &str| -> u64 {
+        let sites = node.metrics.sites();
+        let rows = sites.iter().flat_map(|site| site.totals());
+        rows.filter(|row| row.0 == outcome).map(|row| row.3).sum()
+    };
+    json!({
+        "revalidating": count(Outcome::StaleWhileRevalidate.word()),
+        "error": count(Outcome::StaleIfError.word()),
+    })
+}
+
+fn store(node: &Node) -> Value {
+    let stats = node.store.stats();
+    json!({
+        "objects": stats.objects,
+        "bytes": stats.bytes,
+        "capacity_bytes": stats.capacity_bytes,
+        "evictions": stats.evicted,
+        "fills": node.collapse.fills(),
+        "fill_bytes": node.collapse.fill_bytes(),
+        "stored": sum(node, |worker| &worker.stored),
+        "not_stored": sum(node, |worker| &worker.not_stored),
+    })
+}
+
+fn origin(node: &Node) -> Value {
+    let counters = node.client.counters();
+    let connections = node.client.open_connections();
+    let mut ttfb = HistogramTotal::default();
+    node.metrics.workers().iter().for_each(|worker| worker.origin_ttfb.add_to(&mut ttfb));
+    let errors: BTreeMap<_, _> = FAULT_WORDS.into_iter().zip(counters.errors).collect();
+    json!({
+        "requests": counters.requests,
+        "bytes": sum(node, |worker| &worker.origin_bytes),
+        "connections_opened": counters.opened,
+        "connections_reused": counters.reused,
+        "open": connections.open,
+        "idle": connections.idle,
+        "errors": errors,
+        "retries": counters.retries,
+        "ejections": counters.ejections,
+        "ttfb": ttfb,
+    })
+}
+
+fn connections(node: &Node) -> Value {
+    json!({
+        "accepted": sum(node, |worker| &worker.connections_accepted),
+        "refused": sum(node, |worker| &worker.connections_refused),
+        "active": node.census.open(),
+        "by_protocol": by_word(node, Protocol::WORDS, |worker| &worker.connections),
+    })
+}
+
+fn purges(node: &Node) -> Value {
+    let stats = node.ledger.stats();
+    json!({"rules": stats.rules, "applied": stats.applied})
+}
+
+fn certificates(node: &Node) -> Vec<Value> {
+    let table = node.certificates.load();
+    table.list.iter().map(|each| json!({"source": each.source, "not_after_s": each.not_after_s})).collect()
+}

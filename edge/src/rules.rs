@@ -1,0 +1,332 @@
+//! A site's ordered list of rules, compiled from the snapshot: what VCL is to Varnish, as a table.
+//!
+//! Rules that look only at the request are applied when it is routed; those that look at the response as well are
+//! applied when its head arrives, and may then still change caching and response headers. Later rules win over
+//! earlier ones; a redirect or a refusal ends the list.
+
+use std::sync::Arc;
+
+use headland_cache::policy::{Mode, Policy};
+use headland_cache::target::QueryPolicy;
+use headland_cache::{DeltaSeconds, Fields};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
+
+use crate::condition::{RequestView, ResponseView, Test};
+use crate::settings::{Action, CacheMode, HeaderEdit, QuerySettings, RuleSettings};
+
+/// How many rules one request remembers as matched; more are applied but not remembered inline.
+const MATCHED_INLINE: usize = 8;
+
+/// One compiled rule.
+#[derive(Debug)]
+pub struct Rule {
+    pub name: Box<str>,
+    test: Test,
+    needs_response: bool,
+    actions: Box<[Act]>,
+}
+
+/// One compiled action.
+#[derive(Debug)]
+enum Act {
+    Mode(Mode),
+    Ttl(DeltaSeconds),
+    TtlStatus(u16, u16, DeltaSeconds),
+    Grace(DeltaSeconds),
+    StaleIfError(DeltaSeconds),
+    KeyQuery(QueryPolicy),
+    KeyHeaders(Box<[Box<str>]>),
+    RequestHeader(Edit),
+    ResponseHeader(Edit),
+    Redirect(u16, Box<str>),
+    Deny(u16),
+    Origin(Box<str>),
+}
+
+/// An edit of one header field.
+#[derive(Debug, Clone)]
+pub enum Edit {
+    Set(HeaderName, HeaderValue),
+    Add(HeaderName, HeaderValue),
+    Remove(HeaderName),
+}
+
+impl Edit {
+    pub fn apply(&self, headers: &mut HeaderMap) {
+        match self {
+            Edit::Set(name, value) => drop(headers.insert(name, value.clone())),
+            Edit::Add(name, value) => drop(headers.append(name, value.clone())),
+            Edit::Remove(name) => drop(headers.remove(name)),
+        }
+    }
+}
+
+/// What ends the list of rules before the cache is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict<'r> {
+    Redirect { status: u16, location: &'r str },
+    Deny { status: u16 },
+}
+
+/// What the rules decided for one request. Empty decisions allocate nothing.
+#[derive(Debug, Default, Clone)]
+pub struct Decided {
+    /// The policy, when a rule changed the site's own.
+    pub policy: Option<Box<Policy>>,
+    /// Numbers of the rules that matched, in order.
+    matched: SmallVec<[u16; MATCHED_INLINE]>,
+}
+
+/// All rules of one site.
+#[derive(Debug, Default)]
+pub struct Rules {
+    rules: Box<[Rule]>,
+    any_needs_response: bool,
+    any_response_edit: bool,
+}
+
+impl Rules {
+    /// Compiles a list; the error is one sentence that begins with the rule's name.
+    pub fn compile(settings: &[RuleSettings]) -> Result<Self, String> {
+        let rules: Box<[Rule]> = settings
+            .iter()
+            .map(|rule| Rule::compile(rule).map_err(|why| format!("{}: {why}", rule.name)))
+            .collect::<Result<_, _>>()?;
+        if rules.len() > usize::from(u16::MAX) {
+            return Err(format!("more than {} rules", u16::MAX));
+        }
+        let any_needs_response = rules.iter().any(|rule| rule.needs_response);
+        let any_response_edit = rules.iter().any(|r| r.actions.iter().any(|a| matches!(a, Act::ResponseHeader(_))));
+        Ok(Rules { rules, any_needs_response, any_response_edit })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Applies the rules that look only at the request.
+    pub fn decide<F: Fields>(&self, base: &Policy, view: &RequestView<'_, F>) -> (Decided, Option<Verdict<'_>>) {
+        let mut decided = Decided::default();
+        for (number, rule) in self.rules.iter().enumerate() {
+            if rule.needs_response || !rule.test.holds(view, None) {
+                continue;
+            }
+            decided.matched.push(number as u16);
+            if let Some(verdict) = rule.apply(base, &mut decided.policy) {
+                return (decided, Some(verdict));
+            }
+        }
+        (decided, None)
+    }
+
+    /// Applies the rules that look at the response, after [`Rules::decide`].
+    pub fn decide_on_response<F: Fields>(
+        &self,
+        base: &Policy,
+        decided: &mut Decided,
+        view: &RequestView<'_, F>,
+        response: &ResponseView<'_>,
+    ) {
+        if !self.any_needs_response {
+            return;
+        }
+        for (number, rule) in self.rules.iter().enumerate() {
+            if rule.needs_response && rule.test.holds(view, Some(response)) {
+                decided.matched.push(number as u16);
+                rule.apply(base, &mut decided.policy);
+            }
+        }
+    }
+
+    /// The names of the rules that matched.
+    pub fn names<'r>(&'r self, decided: &'r Decided) -> impl Iterator<Item = &'r str> {
+        self.matched(decided).map(|rule| &*rule.name)
+    }
+
+    fn matched<'r>(&'r self, decided: &'r Decided) -> impl Iterator<Item = &'r Rule> {
+        decided.matched.iter().map(|number| &self.rules[usize::from(*number)])
+    }
+
+    fn acts<'r>(&'r self, decided: &'r Decided) -> impl Iterator<Item = &'r Act> {
+        self.matched(decided).flat_map(|rule| rule.actions.iter())
+    }
+
+    /// The query's part of the key, by the last rule that names it.
+    pub fn key_query<'r>(&'r self, decided: &'r Decided) -> Option<&'r QueryPolicy> {
+        self.acts(decided).filter_map(|act| if let Act::KeyQuery(it) = act { Some(it) } else { None }).last()
+    }
+
+    /// Request header fields that take part in the key, in the order of the rules.
+    pub fn key_headers<'r>(&'r self, decided: &'r Decided) -> impl Iterator<Item = &'r str> {
+        self.acts(decided)
+            .filter_map(|act| if let Act::KeyHeaders(it) = act { Some(it) } else { None })
+            .flat_map(|names| names.iter().map(|name| &**name))
+    }
+
+    /// The origin that a rule chose instead of the site's.
+    pub fn origin<'r>(&'r self, decided: &'r Decided) -> Option<&'r str> {
+        self.acts(decided).filter_map(|act| if let Act::Origin(it) = act { Some(&**it) } else { None }).last()
+    }
+
+    /// The names of all origins that rules may choose.
+    pub fn origins(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().flat_map(|rule| rule.actions.iter()).filter_map(|act| match act {
+            Act::Origin(name) => Some(&**name),
+            _ => None,
+        })
+    }
+
+    pub fn edit_request(&self, decided: &Decided, headers: &mut HeaderMap) {
+        for act in self.acts(decided) {
+            if let Act::RequestHeader(edit) = act {
+                edit.apply(headers);
+            }
+        }
+    }
+
+    /// Whether the answer's header needs editing at all.
+    pub fn edits_response(&self, decided: &Decided) -> bool {
+        self.any_response_edit && self.acts(decided).any(|act| matches!(act, Act::ResponseHeader(_)))
+    }
+
+    pub fn edit_response(&self, decided: &Decided, headers: &mut HeaderMap) {
+        for act in self.acts(decided) {
+            if let Act::ResponseHeader(edit) = act {
+                edit.apply(headers);
+            }
+        }
+    }
+}
+
+impl Rule {
+    fn compile(settings: &RuleSettings) -> Result<Self, String> {
+        let test = Test::compile(&settings.when)?;
+        let needs_response = test.needs_response();
+        let actions: Box<[Act]> = settings.then.iter().map(Act::compile).collect::<Result<_, _>>()?;
+        if needs_response && let Some(act) = actions.iter().find(|act| !act.possible_on_response()) {
+            return Err(format!("{} cannot depend on the response", act.what()));
+        }
+        Ok(Rule { name: settings.name.as_str().into(), test, needs_response, actions })
+    }
+
+    fn apply(&self, base: &Policy, policy: &mut Option<Box<Policy>>) -> Option<Verdict<'_>> {
+        for act in &self.actions {
+            match act {
+                Act::Redirect(status, location) => return Some(Verdict::Redirect { status: *status, location }),
+                Act::Deny(status) => return Some(Verdict::Deny { status: *status }),
+                act if act.changes_policy() => {
+                    act.change(policy.get_or_insert_with(|| Box::new(base.clone())));
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+impl Act {
+    fn compile(action: &Action) -> Result<Self, String> {
+        Ok(match action {
+            Action::Cache(CacheMode::Honour) => Act::Mode(Mode::Honour),
+            Action::Cache(CacheMode::Force) => Act::Mode(Mode::Force),
+            Action::Cache(CacheMode::Bypass) => Act::Mode(Mode::Bypass),
+            Action::TtlMs(ms) => Act::Ttl(seconds(*ms)),
+            Action::TtlStatusMs { from, to, ms } => Act::TtlStatus(*from, *to, seconds(*ms)),
+            Action::GraceMs(ms) => Act::Grace(seconds(*ms)),
+            Action::StaleIfErrorMs(ms) => Act::StaleIfError(seconds(*ms)),
+            Action::KeyQuery(query) => Act::KeyQuery(query_policy(query)),
+            Action::KeyHeaders(names) => Act::KeyHeaders(names.iter().map(|n| lower(n)).collect::<Result<_, _>>()?),
+            Action::RequestHeader(edit) => Act::RequestHeader(compile_edit(edit)?),
+            Action::ResponseHeader(edit) => Act::ResponseHeader(compile_edit(edit)?),
+            Action::Redirect { status, location } => Act::Redirect(redirect_status(*status)?, location.as_str().into()),
+            Action::Deny { status } if (400..600).contains(status) => Act::Deny(*status),
+            Action::Deny { status } => return Err(format!("{status} is no status to deny with (400 to 599)")),
+            Action::Origin(name) => Act::Origin(name.as_str().into()),
+        })
+    }
+
+    fn changes_policy(&self) -> bool {
+        matches!(self, Act::Mode(_) | Act::Ttl(_) | Act::TtlStatus(..) | Act::Grace(_) | Act::StaleIfError(_))
+    }
+
+    fn possible_on_response(&self) -> bool {
+        self.changes_policy() || matches!(self, Act::ResponseHeader(_))
+    }
+
+    fn change(&self, policy: &mut Policy) {
+        match self {
+            Act::Mode(mode) => policy.mode = *mode,
+            Act::Ttl(ttl) => policy.ttl = Some(*ttl),
+            Act::TtlStatus(from, to, ttl) => {
+                let mut table = policy.ttl_by_status.to_vec();
+                table.insert(0, (*from..=*to, *ttl));
+                policy.ttl_by_status = Arc::from(table);
+            }
+            Act::Grace(grace) => policy.grace = Some(*grace),
+            Act::StaleIfError(window) => policy.stale_if_error = Some(*window),
+            _ => {}
+        }
+    }
+
+    fn what(&self) -> &'static str {
+        match self {
+            Act::KeyQuery(_) | Act::KeyHeaders(_) => "the cache key",
+            Act::RequestHeader(_) => "a request header",
+            Act::Redirect(..) => "a redirect",
+            Act::Deny(_) => "a refusal",
+            Act::Origin(_) => "the origin",
+            _ => "the action",
+        }
+    }
+}
+
+fn seconds(ms: u64) -> DeltaSeconds {
+    DeltaSeconds::saturating(ms.div_ceil(1000))
+}
+
+fn query_policy(query: &QuerySettings) -> QueryPolicy {
+    let names = |list: &[String]| list.iter().map(|name| name.as_bytes().into()).collect();
+    match query {
+        QuerySettings::Keep => QueryPolicy::Keep,
+        QuerySettings::Sort => QueryPolicy::Sort,
+        QuerySettings::Ignore => QueryPolicy::Ignore,
+        QuerySettings::Allow(list) => QueryPolicy::Allow(names(list)),
+        QuerySettings::Drop(list) => QueryPolicy::Drop(names(list)),
+    }
+}
+
+fn redirect_status(status: u16) -> Result<u16, String> {
+    matches!(status, 301 | 302 | 303 | 307 | 308)
+        .then_some(status)
+        .ok_or_else(|| format!("{status} is no status to redirect with (301, 302, 303, 307, 308)"))
+}
+
+fn lower(name: &str) -> Result<Box<str>, String> {
+    HeaderName::from_bytes(name.as_bytes())
+        .map(|name| name.as_str().into())
+        .map_err(|_| format!("\"{name}\" is no header name"))
+}
+
+/// Fields that frame or route a message, which no rule may touch.
+const UNTOUCHABLE: [&str; 8] =
+    ["connection", "content-length", "transfer-encoding", "upgrade", "keep-alive", "te", "trailer", "proxy-connection"];
+
+fn compile_edit(edit: &HeaderEdit) -> Result<Edit, String> {
+    let name = |name: &str| match HeaderName::from_bytes(name.as_bytes()) {
+        Ok(name) if UNTOUCHABLE.contains(&name.as_str()) => {
+            Err(format!("\"{name}\" frames the message; no rule may touch it"))
+        }
+        Ok(name) => Ok(name),
+        Err(_) => Err(format!("\"{name}\" is no header name")),
+    };
+    let value = |value: &str| HeaderValue::from_str(value).map_err(|_| format!("{value:?} is no header value"));
+    Ok(match edit {
+        HeaderEdit::Set { name: n, value: v } => Edit::Set(name(n)?, value(v)?),
+        HeaderEdit::Add { name: n, value: v } => Edit::Add(name(n)?, value(v)?),
+        HeaderEdit::Remove { name: n } => Edit::Remove(name(n)?),
+    })
+}
+
+#[cfg(test)]
+mod tests;

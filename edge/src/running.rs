@@ -1,0 +1,82 @@
+//! A node at work: its sockets and its worker threads, from start to the end of the drain.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::listener::{self, Bound};
+use crate::node::Node;
+use crate::settings::{ListenerKind, ListenerSettings, Settings};
+use crate::worker;
+
+/// How often a draining worker looks whether its connections have ended.
+const DRAIN_LOOK: Duration = Duration::from_millis(10);
+
+/// Worker threads and what they listen on.
+#[derive(Debug)]
+pub struct Running {
+    node: Arc<Node>,
+    pub listeners: Vec<ListenerSettings>,
+    pub addresses: Vec<(ListenerKind, std::net::SocketAddr)>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Binds every address, then starts every worker; the error is one sentence, and nothing is left bound.
+    pub fn start(node: &Arc<Node>, settings: &Settings) -> Result<Self, String> {
+        let workers = usize::from(settings.node.workers);
+        let bound: Vec<Bound> =
+            settings.listeners.iter().map(|each| listener::bind(each, workers)).collect::<Result<_, _>>()?;
+        let addresses = bound.iter().map(|each| (each.kind, each.address)).collect();
+        let mut shares: Vec<Vec<(ListenerKind, std::net::TcpListener)>> = (0..workers).map(|_| Vec::new()).collect();
+        for each in bound {
+            for (share, socket) in shares.iter_mut().zip(each.sockets) {
+                share.push((each.kind, socket));
+            }
+        }
+        let threads =
+            shares.into_iter().enumerate().map(|(index, share)| spawn_worker(node.clone(), index as u16, share));
+        let workers = threads.collect::<Result<_, _>>().map_err(|error| format!("cannot start a worker: {error}"))?;
+        Ok(Running { node: node.clone(), listeners: settings.listeners.clone(), addresses, workers })
+    }
+
+    /// Stops accepting and waits for the requests under way; true when all ended in time.
+    pub fn drain(self, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        self.node.drain.begin(deadline);
+        let all_ended = self.workers.into_iter().all(|worker| worker.join().is_ok());
+        all_ended && self.node.census.open() == 0
+    }
+}
+
+/// One worker: a thread with a runtime of its own.
+fn spawn_worker(
+    node: Arc<Node>,
+    index: u16,
+    share: Vec<(ListenerKind, std::net::TcpListener)>,
+) -> std::io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        worker::enter(index);
+        runtime.block_on(work(node, share));
+        // Connections that outlast the drain end here, with their sockets.
+        runtime.shutdown_background();
+    })
+}
+
+async fn work(node: Arc<Node>, share: Vec<(ListenerKind, std::net::TcpListener)>) {
+    let mut accepting = Vec::new();
+    for (kind, socket) in share {
+        match tokio::net::TcpListener::from_std(socket) {
+            Ok(socket) => accepting.push(tokio::spawn(listener::accept(node.clone(), socket, kind))),
+            Err(error) => panic!("a bound socket could not be registered: {error}"),
+        }
+    }
+    for each in accepting {
+        drop(each.await);
+    }
+    // Draining: the last connection anywhere ends the node, or the deadline does.
+    while node.census.open() > 0 && Instant::now() < node.drain.deadline() {
+        tokio::time::sleep(DRAIN_LOOK).await;
+    }
+}

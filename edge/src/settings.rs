@@ -1,0 +1,250 @@
+//! The snapshot of settings as Python hands it over: one JSON document, validated there, compiled here.
+//!
+//! No default lives in this file: every field is required, unknown ones are errors, and each number carries its unit
+//! in its name. `crate::snapshot` turns it into what requests read.
+
+use headland_origin::settings::{GroupSettings, PoolLimits};
+use serde::Deserialize;
+
+use crate::limits::Limits;
+
+/// Everything a node runs by.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    pub node: NodeSettings,
+    pub listeners: Vec<ListenerSettings>,
+    pub certificates: Vec<CertificateSettings>,
+    pub limits: Limits,
+    pub cache: CacheSettings,
+    pub purge: PurgeSettings,
+    pub log: LogSettings,
+    pub pool: PoolLimits,
+    pub origins: Vec<GroupSettings>,
+    pub sites: Vec<SiteSettings>,
+}
+
+/// The node itself.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeSettings {
+    /// The name in Via, Cache-Status, Proxy-Status and CDN-Loop.
+    pub name: String,
+    pub workers: u16,
+    pub drain_ms: u64,
+    /// Whether answers carry Server-Timing.
+    pub server_timing: bool,
+    /// Whether answers carry X-Cache.
+    pub x_cache: bool,
+    /// Networks whose X-Forwarded-* and Forwarded fields are believed, in CIDR form.
+    pub trusted_proxies: Vec<String>,
+}
+
+/// One address to listen on.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerSettings {
+    pub address: String,
+    pub kind: ListenerKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ListenerKind {
+    Http,
+    Https,
+}
+
+/// One certificate chain with its key, as PEM texts; the names come from the certificate.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateSettings {
+    /// Where it came from, for error messages.
+    pub source: String,
+    pub cert_pem: String,
+    pub key_pem: String,
+}
+
+impl std::fmt::Debug for CertificateSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CertificateSettings").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+/// The memory tier and the collapse of fills.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CacheSettings {
+    pub memory_bytes: u64,
+    /// The largest body that is stored.
+    pub object_bytes_max: u64,
+    /// How much all running fills may hold.
+    pub fill_bytes_max: u64,
+    /// Readers of one fill.
+    pub followers_max: u32,
+    /// How long a key is remembered as uncacheable.
+    pub uncacheable_ms: u64,
+    /// Tags match without regard to case.
+    pub tags_ignore_case: bool,
+}
+
+/// Who may purge on the data port, and how many rules are kept.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PurgeSettings {
+    /// Networks from which `PURGE` is accepted on the data port, in CIDR form; empty refuses all.
+    pub allow: Vec<String>,
+}
+
+/// The access log.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogSettings {
+    pub format: LogFormat,
+    /// A file to append to, or "-" for standard output.
+    pub path: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Off,
+    Json,
+    Combined,
+}
+
+/// One site: the hosts it answers for, its origin and its rules.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SiteSettings {
+    /// The label in metrics: its first host.
+    pub name: String,
+    /// Exact names, `*.example.com`, or `*`.
+    pub hosts: Vec<String>,
+    pub origin: String,
+    /// The Host that the origin sees; null keeps the client's.
+    pub host_header: Option<String>,
+    /// Whether a client's no-cache, max-age and Pragma are obeyed.
+    pub honour_client_directives: bool,
+    pub rules: Vec<RuleSettings>,
+}
+
+/// One rule: when the condition holds, then the actions happen, in order.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleSettings {
+    /// The rule's name or place, for explain and error messages.
+    pub name: String,
+    pub when: Condition,
+    pub then: Vec<Action>,
+}
+
+/// A condition as a tree; tests on the response are only known once its head is there.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Condition {
+    Always,
+    All(Vec<Condition>),
+    Any(Vec<Condition>),
+    Not(Box<Condition>),
+    /// The canonical path.
+    Path(TextTest),
+    /// The raw query, without the question mark; absent counts as empty.
+    Query(TextTest),
+    Host(TextTest),
+    /// One of these methods.
+    Method(Vec<String>),
+    RequestHeader(NamedTest),
+    /// A cookie's value.
+    Cookie(NamedTest),
+    /// The client's address lies in one of these networks.
+    Client(Vec<String>),
+    /// The response's status lies in one of these inclusive ranges.
+    Status(Vec<(u16, u16)>),
+    ResponseHeader(NamedTest),
+}
+
+/// A test of one text.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum TextTest {
+    /// For fields that may be absent.
+    Present,
+    Equals(String),
+    OneOf(Vec<String>),
+    Prefix(String),
+    Suffix(String),
+    Contains(String),
+    /// `*` stands for any run without a slash, `**` for any run, `?` for one character.
+    Glob(String),
+    Regex(String),
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedTest {
+    pub name: String,
+    pub test: TextTest,
+}
+
+/// What a rule does.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Action {
+    /// Leave the cache aside, or use it.
+    Cache(CacheMode),
+    /// Freshness for every storable status, in milliseconds.
+    TtlMs(u64),
+    /// Freshness for statuses in an inclusive range.
+    TtlStatusMs {
+        from: u16,
+        to: u16,
+        ms: u64,
+    },
+    /// How long past freshness it may be served while revalidating.
+    GraceMs(u64),
+    /// How long past freshness it may be served when the origin fails.
+    StaleIfErrorMs(u64),
+    KeyQuery(QuerySettings),
+    /// Request header fields that take part in the key.
+    KeyHeaders(Vec<String>),
+    RequestHeader(HeaderEdit),
+    ResponseHeader(HeaderEdit),
+    Redirect {
+        status: u16,
+        location: String,
+    },
+    Deny {
+        status: u16,
+    },
+    Origin(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CacheMode {
+    /// By the origin's words.
+    Honour,
+    /// A rule's TTL also where the origin gives no freshness or says otherwise.
+    Force,
+    /// Neither served from nor stored.
+    Bypass,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum QuerySettings {
+    Keep,
+    Sort,
+    Ignore,
+    Allow(Vec<String>),
+    Drop(Vec<String>),
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum HeaderEdit {
+    Set { name: String, value: String },
+    Add { name: String, value: String },
+    Remove { name: String },
+}
