@@ -125,7 +125,7 @@ def things_to_try(places: Places) -> list[tuple[str, str]]:
     seen = "-w '%{time_starttransfer} s  %header{cache-status}\\n'"
     purge = f"-X POST {admin}/v1/purges -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json'"
     return [
-        ("a miss, then hits: look at Cache-Status and Age", f"curl -I {http}/gallery"),
+        ("a miss, and a hit when asked again: see Cache-Status and Age", f"curl -sD - -o /dev/null {http}/gallery"),
         (
             "five visitors ask for a slow page at once, the origin is asked once",
             f"for i in 1 2 3 4 5; do curl -so /dev/null {seen} {http}/slow & done; wait",

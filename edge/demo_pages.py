@@ -69,7 +69,7 @@ ARTICLES = (
                 "chart that we know of."
             ),
         ),
-        3,
+        10,
     ),
 )
 

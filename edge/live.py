@@ -34,7 +34,7 @@ def line(interval: Interval) -> str:
         f"hit {_percent(figures['hit_ratio'])}",
         f"first byte p50/p95: hit {_pair(figures['hit_p50_ms'], figures['hit_p95_ms'])}",
         f"miss {_pair(figures['miss_p50_ms'], figures['miss_p95_ms'])}",
-        f"{totals['store']['objects']:,} objects",
+        f"{totals['store']['objects']:,} stored",
         _size(totals["store"]["bytes"]),
     ]
     return "  ".join(parts)

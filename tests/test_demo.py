@@ -293,7 +293,7 @@ def test_the_line_is_rewritten_on_a_terminal(monkeypatch):
     assert len(lines) == 2
     assert lines[-1].startswith("1,003 requests")
     assert "hit 100.0 %" in lines[-1]
-    assert "hit 0.05/0.10 ms  miss -  12 objects  2.9 MiB\x1b[K" in lines[-1]
+    assert "hit 0.05/0.10 ms  miss -  12 stored  2.9 MiB\x1b[K" in lines[-1]
     monkeypatch.setenv("COLUMNS", "50")
     live.tick()
     assert len(terminal.getvalue().split("\r")[-1]) == 49 + len("\x1b[K")
