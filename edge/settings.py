@@ -94,10 +94,10 @@ class NodeSettings(BaseModel):
         description="Its name in Via, Cache-Status, Proxy-Status and CDN-Loop; each layer of caches needs its own.",
     )
     workers: int = Field(
-        default_factory=lambda: os.cpu_count() or 1,
+        default_factory=lambda: len(os.sched_getaffinity(0)),
         ge=1,
         le=256,
-        description="Worker threads that serve requests; one per core unless it is given.",
+        description="Worker threads that serve requests; one per core that the process may use, unless it is given.",
     )
     drain_ms: int = Field(
         30 * _SECOND_MS,
