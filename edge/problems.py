@@ -74,14 +74,18 @@ def shown(value: object) -> str:
 
 def value_at(document: Any, path: Path) -> tuple[Any, Path]:
     """The value at a path and the path itself, or those of the deepest thing on the way that exists."""
-    for depth, step in enumerate(path):
+    way: list[str | int] = []
+    for step in path:
+        if step == 0 and not isinstance(document, list):
+            continue  # one item stands for a list of one
         exists = (isinstance(document, Mapping) and step in document) or (
             isinstance(document, list) and isinstance(step, int) and step < len(document)
         )
         if not exists:
-            return document, path[:depth]
+            break
         document = document[step]
-    return document, path
+        way.append(step)
+    return document, tuple(way)
 
 
 def problem_of(error: ErrorDetails, document: Mapping[str, Any]) -> Problem:
@@ -98,7 +102,8 @@ def problem_of(error: ErrorDetails, document: Mapping[str, Any]) -> Problem:
 
 def _sentence(error: ErrorDetails, path: Path, value: object) -> str:
     kind, context = error["type"], error.get("ctx", {})
-    key = schema.keys().get(schema.pattern_of(path))
+    # Where one item stands for a list of one, only the models' own path has the key's pattern.
+    key = schema.keys().get(schema.pattern_of(path)) or schema.keys().get(schema.pattern_of(error["loc"]))
     if kind in _TYPES:
         return f"expected {_TYPES[kind]}, got {shown(value)}"
     if kind == "literal_error":

@@ -12,13 +12,16 @@ use crate::worker;
 /// How often a draining worker looks whether its connections have ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
 
+/// Whether every connection of the node had ended when a worker stopped.
+type Ended = bool;
+
 /// Worker threads and what they listen on.
 #[derive(Debug)]
 pub struct Running {
     node: Arc<Node>,
     pub listeners: Vec<ListenerSettings>,
     pub addresses: Vec<(ListenerKind, std::net::SocketAddr)>,
-    workers: Vec<JoinHandle<()>>,
+    workers: Vec<JoinHandle<Ended>>,
 }
 
 impl Running {
@@ -44,8 +47,9 @@ impl Running {
     pub fn drain(self, within: Duration) -> bool {
         let deadline = Instant::now() + within;
         self.node.drain.begin(deadline);
-        let all_ended = self.workers.into_iter().all(|worker| worker.join().is_ok());
-        all_ended && self.node.census.open() == 0
+        // All are joined, whatever the first ones say.
+        let ended: Vec<Ended> = self.workers.into_iter().map(|worker| worker.join().unwrap_or(false)).collect();
+        !ended.contains(&false)
     }
 }
 
@@ -54,17 +58,18 @@ fn spawn_worker(
     node: Arc<Node>,
     index: u16,
     share: Vec<(ListenerKind, std::net::TcpListener)>,
-) -> std::io::Result<JoinHandle<()>> {
+) -> std::io::Result<JoinHandle<Ended>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         worker::enter(index);
-        runtime.block_on(work(node, share));
+        let ended = runtime.block_on(work(node, share));
         // Connections that outlast the drain end here, with their sockets.
         runtime.shutdown_background();
+        ended
     })
 }
 
-async fn work(node: Arc<Node>, share: Vec<(ListenerKind, std::net::TcpListener)>) {
+async fn work(node: Arc<Node>, share: Vec<(ListenerKind, std::net::TcpListener)>) -> Ended {
     let mut accepting = Vec::new();
     for (kind, socket) in share {
         match tokio::net::TcpListener::from_std(socket) {
@@ -79,4 +84,5 @@ async fn work(node: Arc<Node>, share: Vec<(ListenerKind, std::net::TcpListener)>
     while node.census.open() > 0 && Instant::now() < node.drain.deadline() {
         tokio::time::sleep(DRAIN_LOOK).await;
     }
+    node.census.open() == 0
 }

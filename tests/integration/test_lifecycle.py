@@ -16,8 +16,6 @@ import pytest
 from tests.origins import Origin
 from tests.processes import ROOT, Headland
 
-pytest.importorskip("_headland", reason="the extension is not built: make develop")
-
 TOKEN = "a-token-for-tests"
 TEMPLATE = """\
 [node]
@@ -228,15 +226,14 @@ def test_a_request_that_does_not_end_is_cut_and_the_status_says_so(configure, or
     drain = "20s" if second_signal else "100ms"
     with Headland("serve", "--config", configure(drain=drain), HEADLAND_TOKEN=TOKEN) as node:
         places = node.serving()
-        client = socket.create_connection(places["http"].split(":"))
-        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert asked.wait(10)
-        node.signal(signal.SIGTERM)
-        if second_signal:
-            wait_until_draining(places["admin"])  # two signals at once would be one
+        with socket.create_connection(places["http"].split(":")) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert asked.wait(10)
             node.signal(signal.SIGTERM)
-        assert node.status() == 6
-        client.close()
+            if second_signal:
+                wait_until_draining(places["admin"])  # two signals at once would be one
+                node.signal(signal.SIGTERM)
+            assert node.status() == 6
     go_on.set()
 
 
