@@ -94,6 +94,12 @@ impl PurgeRule {
         Ok(PurgeRule { kind, value, mode, epoch: None, at })
     }
 
+    /// The same rule with a number that was reserved or restored.
+    #[must_use]
+    pub fn with_epoch(self, epoch: Epoch) -> PurgeRule {
+        PurgeRule { epoch: Some(epoch), ..self }
+    }
+
     pub fn kind(&self) -> PurgeKind {
         self.kind
     }
