@@ -3,7 +3,7 @@
 Every class may be used from any thread; calls that wait do so without holding the interpreter.
 """
 
-from typing import Final, final
+from typing import Final, Literal, final
 
 __version__: Final[str]
 
@@ -13,18 +13,51 @@ class SettingsError(ValueError):
 class ListenError(OSError):
     """An address cannot be listened on; one sentence names it and says why."""
 
+OUTCOME_WORDS: Final[list[str]]
+"""What may become of a request: the words of logs, metrics and Cache-Status."""
+
 @final
 class Ledger:
     """The purge rules in memory, which every hit is checked against."""
 
+    def __new__(cls, *, rules_max: int | None = None, prefix_rules_max: int | None = None) -> Ledger:
+        """A ledger without rules. Beyond the bounds the oldest half is folded into broader rules."""
+
     def apply(self, kind: str, value: str, soft: bool, at_ms: int, epoch: int | None = None) -> int:
-        """Put a rule in force before returning; gives its epoch. `at_ms` is Unix time; `epoch` is given on replay."""
+        """Put a rule in force before returning; gives its epoch. `at_ms` is Unix time; `epoch` is given on replay.
+
+        Raises `ValueError` when the value names nothing.
+        """
+
+    def reserve(self) -> int:
+        """Take the next epoch for a rule that is yet to be made durable and applied."""
 
     def epoch(self) -> int:
         """The newest epoch given out."""
 
-    def rules(self) -> int:
-        """How many rules are held."""
+    def rules(self) -> list[tuple[Literal["url", "prefix", "host", "tag", "all"], str, bool, int, int]]:
+        """Every rule kept, oldest epoch first: kind, value, soft, at_ms, epoch."""
+
+    def forget_until(self, epoch: int) -> None:
+        """Drop the rules up to an epoch, when nothing older is stored or being fetched."""
+
+    def stats(self) -> tuple[int, int, int]:
+        """Rules kept now, applied so far, and folded because there were too many."""
+
+    def __len__(self) -> int:
+        """How many rules are kept."""
+
+def canonical_url(url: str) -> tuple[str, str, str]:
+    """Scheme, host and target of an absolute URL, before the key rules of any site. Raises `ValueError`."""
+
+def canonical_host(host: str, scheme: str) -> str:
+    """A host in lower case, without final dot and without the scheme's default port. Raises `ValueError`."""
+
+def canonical_purge(kind: str, value: str) -> str:
+    """The value of a purge rule as the ledger keeps it. Raises `ValueError`."""
+
+def key_hash(scheme: str, host: str, target: str, parts: list[tuple[bytes, bytes | None]] = ...) -> int:
+    """XXH3-128 of a cache key of canonical host and target. Raises `ValueError` for another scheme."""
 
 @final
 class Node:

@@ -37,9 +37,6 @@ class LedgerFace(Protocol):
     def epoch(self) -> int:
         """The newest epoch given out."""
 
-    def rules(self) -> int:
-        """How many rules are held."""
-
 
 class NodeFace(Protocol):
     """The running node, as `_headland.Node` has it; each call may come from any thread."""

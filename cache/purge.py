@@ -1,0 +1,61 @@
+"""Purge rules as values, and the ledger of the core that every hit is checked against.
+
+A rule with an epoch greater than the one an object was born at matches it: a soft rule makes it stale, a hard one
+removes it. The ledger is memory only; whoever applies a rule makes it durable first, and applies the stored rules
+again, with their epochs, before the first request after a restart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import _headland
+
+__all__ = ["Kind", "PurgeRule", "apply", "canonical", "rules"]
+
+Kind = Literal["url", "prefix", "host", "tag", "all"]
+"""What a rule names: one URL over both schemes, all targets of a host that begin so, a host, a tag, everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeRule:
+    """One purge.
+
+    Attributes:
+        kind: What it names.
+        value: A URL or prefix (the scheme may be left out), a host, a tag, or nothing for `all`.
+        soft: Whether what matches becomes stale instead of gone.
+        at_ms: When it was asked for, Unix time in milliseconds.
+        epoch: Its number; None until a ledger gives it one.
+    """
+
+    kind: Kind
+    value: str
+    soft: bool
+    at_ms: int
+    epoch: int | None = None
+
+
+def canonical(rule: PurgeRule) -> PurgeRule:
+    """Gives the rule with its value as the ledger keeps it.
+
+    Raises:
+        ValueError: The value names nothing; one sentence says why.
+    """
+    return replace(rule, value=_headland.canonical_purge(rule.kind, rule.value))
+
+
+def apply(ledger: _headland.Ledger, rule: PurgeRule) -> PurgeRule:
+    """Puts a rule in force before returning, and gives it back with its epoch and canonical value.
+
+    Raises:
+        ValueError: The value names nothing; nothing was applied.
+    """
+    known = canonical(rule)
+    return replace(known, epoch=ledger.apply(known.kind, known.value, known.soft, known.at_ms, known.epoch))
+
+
+def rules(ledger: _headland.Ledger) -> list[PurgeRule]:
+    """Gives every rule that the ledger keeps, oldest epoch first; applying them to another restores it."""
+    return [PurgeRule(*row) for row in ledger.rules()]
