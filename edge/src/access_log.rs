@@ -193,7 +193,7 @@ impl Record<'_> {
         json.end();
     }
 
-    /// `addr - - [time] "request" status bytes "referer" "agent"`, as GoAccess and fail2ban read it.
+    /// `addr - - [time] "request" status bytes "referer" "agent"`, as `GoAccess` and fail2ban read it.
     fn write_combined(&self, out: &mut Vec<u8>) {
         let time = combined_time(self.time_ms / 1000);
         // Writing into a Vec cannot fail.

@@ -1,6 +1,6 @@
 //! Sockets to listen on, and the loop that accepts from them.
 //!
-//! Each worker has a listening socket of its own for each address (SO_REUSEPORT), so no lock is shared at accept. All
+//! Each worker has a listening socket of its own for each address (`SO_REUSEPORT`), so no lock is shared at accept. All
 //! sockets are bound before the first worker starts: an address that is taken is told in one sentence, and nothing is
 //! left half-started.
 

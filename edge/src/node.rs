@@ -64,7 +64,7 @@ impl Node {
             }),
             uncacheable: Uncacheable::new(),
             ledger: Arc::new(Ledger::new(LedgerLimits::default())),
-            client: Client::new(settings.pool.clone()),
+            client: Client::new(settings.pool),
             metrics,
             purges: PurgeDesk::default(),
             drain: Drain::default(),

@@ -59,9 +59,9 @@ async fn serve_tls(node: Arc<Node>, socket: TcpStream, address: SocketAddr) {
     let resumed = session.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
     let metrics = node.metrics.here();
     if resumed {
-        metrics.tls_resumed.bump()
+        metrics.tls_resumed.bump();
     } else {
-        metrics.tls_full.bump()
+        metrics.tls_full.bump();
     }
     let is_h2 = session.alpn_protocol() == Some(b"h2");
     let sni = session.server_name().map(|name| name.to_ascii_lowercase().into_boxed_str());
