@@ -6,13 +6,14 @@
 //! one queue. A shard is locked for one lookup, one insertion or one eviction; what leaves is freed after the lock.
 //!
 //! Bytes are taken from the account before an object goes in, and what an eviction frees goes straight to whoever
-//! needs it. So the account never passes the capacity, not even for a moment, and no insertion can be starved by
+//! needs it; a confirmed object that takes its predecessor's place needs only the difference. So the account never passes the capacity, not even for a moment, and no insertion can be starved by
 //! others. Counted are head, key, body, facts and allocator overhead of every object, and the slots of the queues,
 //! which stay counted when they are free because their memory stays.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
 
 use hashbrown::HashTable;
 use parking_lot::Mutex;
@@ -28,6 +29,9 @@ pub const VARIANTS_MAX: usize = 32;
 pub const SHARDS_MAX: usize = 1024;
 /// A store has so many shards that each has at least this share of the capacity, in bytes.
 pub const SHARD_BYTES_MIN: u64 = 8 << 20;
+
+/// Objects that one step of an insertion may evict.
+const EVICTIONS_PER_STEP: usize = 32;
 
 /// The objects stored under one key.
 pub type Candidates = SmallVec<[Arc<Object>; 2]>;
@@ -130,19 +134,26 @@ impl MemoryStore {
     }
 
     /// Stores an object, in the place of one with the same key and the same Vary facts.
+    #[allow(clippy::needless_pass_by_value)] // the store keeps what it is given
     pub fn insert(&self, object: Arc<Object>) -> Insertion {
-        let weight = object.weight();
-        if !self.reserve(weight + SLOT_BYTES) {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            return Insertion::Refused;
+        let mut room = Room { store: self, bytes: 0 };
+        loop {
+            if let Some(insertion) = self.advance(&object, &mut room) {
+                return insertion;
+            }
         }
-        let shard = self.shard(object.key.as_ref().short_hash());
-        let change = shard.change(|table| table.insert(object, weight));
-        self.give_back(change.returned_bytes);
-        let (insertion, counter) =
-            if change.replaced { (Insertion::Replaced, &self.replaced) } else { (Insertion::Stored, &self.inserted) };
-        counter.fetch_add(1, Ordering::Relaxed);
-        insertion
+    }
+
+    /// The same, but other tasks of the thread run in between when much has to leave: a body of 64 MiB may push out a
+    /// hundred thousand small objects. Dropping the future stores nothing.
+    pub async fn insert_in_steps(&self, object: Arc<Object>) -> Insertion {
+        let mut room = Room { store: self, bytes: 0 };
+        loop {
+            if let Some(insertion) = self.advance(&object, &mut room) {
+                return insertion;
+            }
+            let_others_run().await;
+        }
     }
 
     /// Removes everything under a key; returns how many objects that were.
@@ -187,26 +198,25 @@ impl MemoryStore {
         &self.shards[(hash >> 32) as usize & (self.shards.len() - 1)]
     }
 
-    /// Takes bytes from the account, evicting as needed. Gives up when nothing is left to evict.
-    fn reserve(&self, bytes: u64) -> bool {
-        if bytes > self.capacity {
-            return false;
-        }
-        let mut held = self.take_free(bytes);
-        while held < bytes {
-            // What leaves stays taken: it is ours now.
-            if let Some(freed) = self.evict_one() {
-                held += freed;
-            } else {
-                held += self.take_free(bytes - held);
-                if held < bytes {
-                    self.give_back(held);
-                    return false;
-                }
+    /// One step of an insertion: stores the object if there is room, else makes some.
+    fn advance(&self, object: &Arc<Object>, room: &mut Room<'_>) -> Option<Insertion> {
+        let weight = object.weight();
+        let shard = self.shard(object.key.as_ref().short_hash());
+        let insertion = match shard.change(|table| table.place(object, weight, room.bytes)) {
+            Ok(placed) => {
+                room.bytes = placed.left_over;
+                if placed.replaced { Insertion::Replaced } else { Insertion::Stored }
             }
-        }
-        self.give_back(held - bytes);
-        true
+            Err(missing) if room.grow(missing) => return None,
+            Err(_) => Insertion::Refused,
+        };
+        let counter = match insertion {
+            Insertion::Stored => &self.inserted,
+            Insertion::Replaced => &self.replaced,
+            Insertion::Refused => &self.refused,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        Some(insertion)
     }
 
     /// Takes as much of `wanted` as is free.
@@ -254,10 +264,57 @@ impl Shard {
     }
 }
 
-/// What an insertion left behind.
-struct Change {
+/// Bytes taken from the account for an object that is yet to be stored; given back when dropped.
+struct Room<'a> {
+    store: &'a MemoryStore,
+    bytes: u64,
+}
+
+impl Room<'_> {
+    /// Takes up to `missing` more bytes, evicting a bounded number of objects; false when there is nothing to take.
+    fn grow(&mut self, missing: u64) -> bool {
+        if self.bytes + missing > self.store.capacity {
+            return false;
+        }
+        let goal = self.bytes + missing;
+        let before = self.bytes;
+        self.bytes += self.store.take_free(missing);
+        for _ in 0..EVICTIONS_PER_STEP {
+            if self.bytes >= goal {
+                break;
+            }
+            // What leaves stays taken: it is ours now.
+            let Some(freed) = self.store.evict_one() else { break };
+            self.bytes += freed;
+        }
+        self.bytes > before
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.store.give_back(self.bytes);
+    }
+}
+
+/// Puts the task behind those that are ready.
+async fn let_others_run() {
+    let mut waited = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// An object that found its place.
+struct Placed {
     replaced: bool,
-    returned_bytes: u64,
+    /// Bytes that were brought or freed and not used.
+    left_over: u64,
     /// Dropped by the receiver, outside the lock.
     #[allow(dead_code)] // held only to be dropped
     left: Option<Arc<Object>>,
@@ -280,24 +337,32 @@ impl Table {
         found
     }
 
-    fn insert(&mut self, object: Arc<Object>, weight: u64) -> Change {
-        let key = object.key.as_ref();
-        let hash = key.short_hash();
-        let variants = self.slots_of(key);
-        if let Some(&slot) = variants.iter().find(|&&slot| self.queues.get(slot).object.vary == object.vary) {
-            let (old, old_weight) = self.queues.replace(slot, Entry { hash, object }, weight);
-            return Change { replaced: true, returned_bytes: old_weight + SLOT_BYTES, left: Some(old.object) };
+    /// Stores an object if `room` bytes, and those of the object it replaces, are enough; else says what is missing.
+    fn place(&mut self, object: &Arc<Object>, weight: u64, room: u64) -> Result<Placed, u64> {
+        let variants = self.slots_of(object.key.as_ref());
+        let same = variants.iter().copied().find(|&slot| self.queues.get(slot).object.vary == object.vary);
+        let old_weight = same.map(|slot| self.queues.weight(slot));
+        let needed = old_weight.map_or(weight + SLOT_BYTES, |old| weight.saturating_sub(old));
+        if room < needed {
+            return Err(needed - room);
         }
+        let entry = Entry { hash: object.key.as_ref().short_hash(), object: object.clone() };
+        let Some(slot) = same else { return Ok(self.add(entry, weight, room, &variants)) };
+        let (old, old_weight) = self.queues.replace(slot, entry, weight);
+        Ok(Placed { replaced: true, left_over: room + old_weight - weight, left: Some(old.object) })
+    }
+
+    /// Adds an object to the other variants of its key, of which the oldest may have to give way.
+    fn add(&mut self, entry: Entry, weight: u64, room: u64, variants: &[SlotId]) -> Placed {
         let arrival = |slot: &&SlotId| self.queues.get(**slot).object.freshness.response_time();
         let oldest = variants.iter().min_by_key(arrival).filter(|_| variants.len() >= VARIANTS_MAX);
-        let left = oldest.map(|&slot| self.take(slot));
-        let fingerprint = hash ^ object.vary.hash();
-        let inserted = self.queues.insert(fingerprint, weight, Entry { hash, object });
+        let (left, freed) = oldest.map(|&slot| self.take(slot)).map_or((None, 0), |(old, bytes)| (Some(old), bytes));
+        let (hash, fingerprint) = (entry.hash, entry.hash ^ entry.object.vary.hash());
+        let inserted = self.queues.insert(fingerprint, weight, entry);
         let queues = &self.queues;
         self.index.insert_unique(hash, inserted.slot, |&slot| queues.get(slot).hash);
-        let slot_bytes = if inserted.grew { 0 } else { SLOT_BYTES };
-        let (left, left_bytes) = left.map_or((None, 0), |(object, bytes)| (Some(object), bytes));
-        Change { replaced: false, returned_bytes: slot_bytes + left_bytes, left }
+        let used = weight + if inserted.grew { SLOT_BYTES } else { 0 };
+        Placed { replaced: false, left_over: room + freed - used, left }
     }
 
     fn remove(

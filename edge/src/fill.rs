@@ -261,7 +261,7 @@ async fn store<F: OwnedLines>(
         node.metrics.here().not_stored.bump();
     }
     match pump(node, &lead, response.body).await {
-        Ok((last, trailers)) => seal(node, lead, &head, &last, trailers),
+        Ok((last, trailers)) => seal(node, lead, &head, &last, trailers).await,
         Err(broken) => lead.fail(broken),
     }
 }
@@ -292,7 +292,7 @@ async fn pump(
     Ok((Bytes::new(), None))
 }
 
-fn seal(node: &Node, lead: Lead, head: &FillHead, last: &[u8], trailers: Option<HeaderMap>) {
+async fn seal(node: &Node, lead: Lead, head: &FillHead, last: &[u8], trailers: Option<HeaderMap>) {
     let key = lead.key().clone();
     // A body of another length than declared has broken the fill, and everybody who reads it knows.
     let Ok(sealed) = lead.seal(last, trailers) else { return };
@@ -309,7 +309,7 @@ fn seal(node: &Node, lead: Lead, head: &FillHead, last: &[u8], trailers: Option<
             generation: node.store.next_generation(),
         });
         if keep(node, &object) {
-            node.store.insert(Arc::new(object));
+            node.store.insert_in_steps(Arc::new(object)).await;
             node.metrics.here().stored.bump();
         }
     }

@@ -4,6 +4,8 @@ use crate::fixtures::{NOW, admit_at_once, in_language, key, parts};
 use crate::policy::Policy;
 use proptest::prelude::*;
 use std::collections::HashMap;
+use std::future::Future;
+use std::task::{Context, Waker};
 
 const PLENTY: u64 = 64 << 20;
 
@@ -98,6 +100,51 @@ fn an_object_as_large_as_many_shards_is_stored() {
     assert_eq!(store.insert(object("/large", 3 << 20)), Insertion::Stored);
     assert_eq!(found(&store, "/large")[0].body.len(), 3 << 20);
     assert_eq!(store.insert(object("/too-large", 4 << 20)), Insertion::Refused);
+    assert_balanced(&store);
+}
+
+#[test]
+fn a_confirmed_object_pushes_nothing_out() {
+    let store = MemoryStore::with_shards(1 << 20, 1);
+    let large = object("/large", 500_000);
+    store.insert(large.clone());
+    (0..300).for_each(|number| _ = store.insert(object(&format!("/{number}"), 1000)));
+    let before = store.stats();
+    assert_eq!((before.evicted, found(&store, "/large").len()), (0, 1));
+    let confirmed = Arc::new(Object::new(large.parts().clone()));
+    assert_eq!(store.insert(confirmed), Insertion::Replaced);
+    let after = store.stats();
+    assert_eq!((after.evicted, after.bytes, after.objects), (0, before.bytes, before.objects));
+}
+
+#[test]
+fn a_large_object_makes_room_in_steps() {
+    let store = MemoryStore::with_shards(4 << 20, 4);
+    (0..3000).for_each(|number| _ = store.insert(object(&format!("/{number}"), 1000)));
+    let mut insertion = Box::pin(store.insert_in_steps(object("/large", 2 << 20)));
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut steps = 0;
+    let mut evicted = store.stats().evicted;
+    while insertion.as_mut().poll(&mut cx).is_pending() {
+        let now = store.stats().evicted;
+        assert!(now - evicted <= EVICTIONS_PER_STEP as u64);
+        (steps, evicted) = (steps + 1, now);
+        assert!(store.stats().bytes <= 4 << 20);
+    }
+    drop(insertion);
+    assert!(steps > 10, "{steps}");
+    assert_eq!(found(&store, "/large").len(), 1);
+    assert_balanced(&store);
+}
+
+#[test]
+fn an_insertion_that_is_given_up_gives_its_room_back() {
+    let store = MemoryStore::with_shards(4 << 20, 4);
+    (0..3000).for_each(|number| _ = store.insert(object(&format!("/{number}"), 1000)));
+    let mut insertion = Box::pin(store.insert_in_steps(object("/large", 2 << 20)));
+    assert!(insertion.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    drop(insertion);
+    assert!(found(&store, "/large").is_empty());
     assert_balanced(&store);
 }
 
