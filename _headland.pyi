@@ -21,7 +21,7 @@ class Ledger:
     """The purge rules in memory, which every hit is checked against."""
 
     def __new__(cls, *, rules_max: int | None = None, prefix_rules_max: int | None = None) -> Ledger:
-        """A ledger without rules. Beyond the bounds the oldest half is folded into broader rules."""
+        """A ledger without rules. Beyond the bounds the oldest are folded into broader rules."""
 
     def apply(self, kind: str, value: str, soft: bool, at_ms: int, epoch: int | None = None) -> int:
         """Put a rule in force before returning; gives its epoch. `at_ms` is Unix time; `epoch` is given on replay.

@@ -4,9 +4,9 @@ Two steps, both over whole purges, oldest first:
 
 1. A purge goes when each of its rules is covered by a newer one. A newer rule covers an older one of the same kind and
    value, and `all` covers every kind; but a soft rule never covers a hard one.
-2. When more rules than the bound are left, the oldest half is folded as the ledger in memory does it: into one purge
-   of everything for each mode, as old as the newest of that mode among them. Folding purges more than was asked,
-   never less: whatever a folded rule made stale or gone is older than the fold.
+2. When more rules than the bound are left, the oldest half is folded, as the ledger in memory folds its oldest: into
+   one purge of everything for each mode, as old as the newest of that mode among them. Folding purges more than was
+   asked, never less: whatever a folded rule made stale or gone is older than the fold.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@
 //! A fill keeps its whole body to be stored, and then never waits for a reader. When the body grows beyond what may be
 //! stored, or running fills hold too much memory together, it becomes a window instead: what all readers have taken is
 //! dropped, the leader waits while more than [`WINDOW_BYTES`] are unread, new readers are refused, nothing is stored.
+//! The slowest reader then sets the pace of all, as long as the edge's deadlines for slow clients let it stay.
 //!
 //! All state stands behind one lock that is held for a few instructions; wakers are called after it is released.
 

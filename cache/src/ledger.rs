@@ -26,6 +26,9 @@ pub const RULES_MAX: usize = 100_000;
 /// Prefix rules a ledger keeps apart unless told otherwise.
 pub const PREFIX_RULES_MAX: usize = 1_024;
 
+/// Rules that are handled while workers may have to wait.
+const RULES_PER_LOCK: usize = 256;
+
 /// The number of a purge. Zero comes before the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Epoch(pub u64);
@@ -68,7 +71,13 @@ impl Ledger {
     #[must_use]
     pub fn new(limits: LedgerLimits) -> Self {
         let zero = || AtomicU64::new(0);
-        Ledger { limits, epoch: zero(), version: zero(), applied: zero(), rules: RwLock::default() }
+        Ledger {
+            limits,
+            epoch: zero(),
+            version: zero(),
+            applied: zero(),
+            rules: RwLock::new(RuleIndex::new(limits.rules_max)),
+        }
     }
 
     /// The current epoch. Read it before the request goes to the origin: it is the `born` of what comes back.
@@ -86,12 +95,15 @@ impl Ledger {
     pub fn apply(&self, rule: PurgeRule) -> Epoch {
         let epoch = rule.epoch.unwrap_or_else(|| self.reserve());
         let mut rules = self.rules.write();
-        rules.add(epoch, rule);
+        let covered = rules.add(epoch, rule);
         rules.keep_within(self.limits);
         self.applied.fetch_add(1, Ordering::Relaxed);
         self.epoch.fetch_max(epoch.0, Ordering::AcqRel);
         // Whoever reads the new version afterwards takes the lock and finds the rule.
         self.version.fetch_add(1, Ordering::Release);
+        drop(rules);
+        // Perhaps many rules, which nobody has to wait for.
+        drop(covered);
         epoch
     }
 
@@ -117,14 +129,24 @@ impl Ledger {
         self.rules.read().standing(key, tags, born)
     }
 
-    /// Every rule, oldest epoch first, for the journal and for people.
+    /// Every rule, oldest epoch first, for the journal and for people. Taken page by page, so that workers never wait
+    /// long: a rule that is applied meanwhile may be missing.
     pub fn rules(&self) -> Vec<PurgeRule> {
-        self.rules.read().iter().cloned().collect()
+        let mut all = Vec::new();
+        let mut last = None;
+        loop {
+            let (page, end) = self.rules.read().page(last, RULES_PER_LOCK);
+            if page.is_empty() {
+                return all;
+            }
+            all.extend(page);
+            last = end;
+        }
     }
 
     /// Drops the rules up to `oldest`, which must not be greater than the `born` of anything stored or being fetched.
     pub fn forget_until(&self, oldest: Epoch) {
-        self.rules.write().forget_until(oldest);
+        while self.rules.write().forget_until(oldest, RULES_PER_LOCK) {}
     }
 
     pub fn stats(&self) -> LedgerStats {

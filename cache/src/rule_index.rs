@@ -2,11 +2,13 @@
 //!
 //! Each rule stands once in order of epoch, for journal and bounds, and once as a mark under the 128-bit hash of its
 //! name; should two names ever share a hash, too much is purged, never too little. A mark keeps the youngest rule of
-//! each mode, because older ones for the same name can add nothing: they are dropped. At the bounds the oldest half is
-//! folded: prefix rules into rules for their hosts, rules at large into one for everything.
+//! each mode, because older ones for the same name can add nothing: they are dropped. At the bounds the oldest rules
+//! are folded: prefix rules into rules for their hosts, rules at large into one for everything that is as old. Nothing
+//! here takes long, because workers that check an object wait for it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Bound;
 
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
@@ -17,8 +19,10 @@ use crate::purge_rule::{PurgeKind, PurgeMode, PurgeRule};
 use crate::standing::Standing;
 use crate::tags::Tags;
 
-/// Fewest rules a bound may allow: folding leaves up to two broad rules beside the younger half.
+/// Fewest rules a bound may allow: folding half of them leaves up to two broad rules.
 const RULES_MAX_FLOOR: usize = 8;
+/// Rules that are folded at once.
+const FOLD_RULES_MAX: usize = 256;
 
 /// Hash of what a rule names, different for equal text of different kinds.
 type Name = u128;
@@ -50,7 +54,7 @@ impl Hasher for AsIs {
 type ByName<V> = HashMap<Name, V, BuildHasherDefault<AsIs>>;
 
 /// Place of a rule among those kept: its epoch, and its number among all rules.
-type Place = (Epoch, u64);
+pub(crate) type Place = (Epoch, u64);
 
 /// The youngest rule of each mode for one name.
 #[derive(Debug, Clone, Copy, Default)]
@@ -79,6 +83,13 @@ impl Mark {
         superfluous
     }
 
+    /// Takes a rule out; true when none is left.
+    fn erase(&mut self, place: Place) -> bool {
+        self.hard.take_if(|own| *own == place);
+        self.soft.take_if(|own| *own == place);
+        self.hard.is_none() && self.soft.is_none()
+    }
+
     fn raise(&mut self, other: &Mark) {
         self.hard = self.hard.max(other.hard);
         self.soft = self.soft.max(other.soft);
@@ -95,19 +106,33 @@ impl Mark {
 }
 
 /// The rules of a ledger.
-#[derive(Default)]
 pub(crate) struct RuleIndex {
     kept: BTreeMap<Place, PurgeRule>,
     marks: ByName<Mark>,
-    /// For each host with prefix rules, the distinct lengths of the prefixes.
-    prefix_lengths: ByName<SmallVec<[usize; 4]>>,
-    /// Distinct prefixes.
-    prefixes: usize,
+    /// Places of the prefix rules.
+    prefix_places: BTreeSet<Place>,
+    /// For each host with prefix rules, the lengths of its prefixes and how many have each.
+    prefix_lengths: ByName<SmallVec<[(usize, u32); 4]>>,
     next: u64,
     folded: u64,
+    rules_max: usize,
 }
 
 impl RuleIndex {
+    /// An index with room for twice `rules_max` marks from the start: growing, or clearing away the traces of dropped
+    /// marks in a full table, would make workers wait for some milliseconds. The memory is touched only as it is used.
+    pub(crate) fn new(rules_max: usize) -> Self {
+        RuleIndex {
+            kept: BTreeMap::new(),
+            marks: HashMap::with_capacity_and_hasher(2 * rules_max, BuildHasherDefault::default()),
+            prefix_places: BTreeSet::new(),
+            prefix_lengths: HashMap::default(),
+            next: 0,
+            folded: 0,
+            rules_max,
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.kept.len()
     }
@@ -117,25 +142,24 @@ impl RuleIndex {
         self.folded
     }
 
-    /// The rules, oldest epoch first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &PurgeRule> {
-        self.kept.values()
+    /// Up to `count` rules behind a place (from the oldest epoch on without one), and the place of the last.
+    pub(crate) fn page(&self, after: Option<Place>, count: usize) -> (Vec<PurgeRule>, Option<Place>) {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let page = self.kept.range((from, Bound::Unbounded)).take(count);
+        let mut last = None;
+        let rules = page.map(|(&place, rule)| (last = Some(place), rule.clone()).1).collect();
+        (rules, last)
     }
 
-    pub(crate) fn add(&mut self, epoch: Epoch, mut rule: PurgeRule) {
-        let place = (epoch, self.next);
-        self.next += 1;
-        rule.epoch = Some(epoch);
-        let name = Self::name_of(&rule);
-        let covers = |mark: Option<&Mark>| mark.is_some_and(|mark| mark.covers(place, rule.mode));
-        if covers(self.marks.get(&EVERYTHING)) || covers(self.marks.get(&name)) {
-            return;
+    /// Adds a rule. A hard rule for everything covers what is older: that is given back, to be freed outside the lock.
+    pub(crate) fn add(&mut self, epoch: Epoch, rule: PurgeRule) -> Option<RuleIndex> {
+        if rule.kind() == PurgeKind::All && rule.mode == PurgeMode::Hard {
+            let covered = self.split_at(epoch);
+            self.enter(epoch, rule);
+            return Some(covered);
         }
-        if name == EVERYTHING {
-            self.drop_covered_by_everything(place, rule.mode);
-        }
-        self.mark(name, place, &rule);
-        self.kept.insert(place, rule);
+        self.enter(epoch, rule);
+        None
     }
 
     /// The strongest of the rules that are younger than `born` and match.
@@ -151,7 +175,7 @@ impl RuleIndex {
         let host = xxh3_128_with_seed(key.host(), HOST_SEED);
         look(host);
         tags.iter().for_each(|tag| look(xxh3_128_with_seed(tag, TAG_SEED)));
-        for &length in self.prefix_lengths.get(&host).into_iter().flatten() {
+        for &(length, _) in self.prefix_lengths.get(&host).into_iter().flatten() {
             if let Some(prefix) = key.target().get(..length) {
                 look(prefix_name(host, prefix));
             }
@@ -159,15 +183,20 @@ impl RuleIndex {
         found.standing(born)
     }
 
-    /// Drops the rules with epochs up to `oldest`.
-    pub(crate) fn forget_until(&mut self, oldest: Epoch) {
-        self.kept = self.kept.split_off(&(Epoch(oldest.0 + 1), 0));
-        self.rebuild();
+    /// Drops up to `count` of the rules with epochs up to `oldest`; false when none are left.
+    pub(crate) fn forget_until(&mut self, oldest: Epoch, count: usize) -> bool {
+        for _ in 0..count {
+            match self.kept.first_key_value() {
+                Some((&place, _)) if place.0 <= oldest => self.discard(place),
+                _ => return false,
+            };
+        }
+        true
     }
 
-    /// Folds the oldest half while a bound is passed.
+    /// Folds the oldest rules while a bound is passed.
     pub(crate) fn keep_within(&mut self, limits: LedgerLimits) {
-        if self.prefixes > limits.prefix_rules_max {
+        if self.prefix_places.len() > limits.prefix_rules_max {
             self.fold_prefixes();
         }
         if self.kept.len() > limits.rules_max.max(RULES_MAX_FLOOR) {
@@ -190,62 +219,99 @@ impl RuleIndex {
         }
     }
 
-    /// Enters a rule's mark and takes out of `kept` what it makes superfluous.
-    fn mark(&mut self, name: Name, place: Place, rule: &PurgeRule) {
-        let known = self.marks.contains_key(&name);
-        for superfluous in self.marks.entry(name).or_default().enter(place, rule.mode) {
-            self.kept.remove(&superfluous);
+    /// Enters a rule, unless one that is kept covers it, and drops those that it covers by name.
+    fn enter(&mut self, epoch: Epoch, mut rule: PurgeRule) {
+        let place = (epoch, self.next);
+        self.next += 1;
+        rule.epoch = Some(epoch);
+        let name = Self::name_of(&rule);
+        let covers = |mark: Option<&Mark>| mark.is_some_and(|mark| mark.covers(place, rule.mode));
+        if covers(self.marks.get(&EVERYTHING)) || covers(self.marks.get(&name)) {
+            return;
         }
-        if rule.kind() == PurgeKind::Prefix && !known {
-            let (host, prefix) = rule.host_and_target();
-            let lengths = self.prefix_lengths.entry(host_name(host)).or_default();
-            if !lengths.contains(&prefix.len()) {
-                lengths.push(prefix.len());
-            }
-            self.prefixes += 1;
+        if rule.kind() == PurgeKind::Prefix {
+            self.prefix_places.insert(place);
+            self.count_prefix(&rule, 1);
+        }
+        let superfluous = self.marks.entry(name).or_default().enter(place, rule.mode);
+        self.kept.insert(place, rule);
+        for place in superfluous {
+            self.discard(place);
         }
     }
 
-    /// A rule for everything covers every older rule that is not harder than itself.
-    fn drop_covered_by_everything(&mut self, place: Place, mode: PurgeMode) {
-        self.kept.retain(|&other, rule| other > place || rule.mode > mode);
-        self.rebuild();
+    /// Takes a rule out, with its mark.
+    fn discard(&mut self, place: Place) -> Option<PurgeRule> {
+        let rule = self.kept.remove(&place)?;
+        let name = Self::name_of(&rule);
+        if let Some(mark) = self.marks.get_mut(&name)
+            && mark.erase(place)
+        {
+            self.marks.remove(&name);
+        }
+        if rule.kind() == PurgeKind::Prefix {
+            self.prefix_places.remove(&place);
+            self.count_prefix(&rule, -1);
+        }
+        Some(rule)
     }
 
-    fn rebuild(&mut self) {
-        self.marks.clear();
-        self.prefix_lengths.clear();
-        self.prefixes = 0;
-        for (place, rule) in std::mem::take(&mut self.kept) {
-            self.mark(Self::name_of(&rule), place, &rule);
-            self.kept.insert(place, rule);
+    fn count_prefix(&mut self, rule: &PurgeRule, change: i32) {
+        let (host, prefix) = rule.host_and_target();
+        let host = host_name(host);
+        let lengths = self.prefix_lengths.entry(host).or_default();
+        match lengths.iter_mut().find(|(length, _)| *length == prefix.len()) {
+            Some((_, count)) => *count = count.saturating_add_signed(change),
+            None => lengths.push((prefix.len(), 1)),
         }
+        lengths.retain(|(_, count)| *count > 0);
+        if lengths.is_empty() {
+            self.prefix_lengths.remove(&host);
+        }
+    }
+
+    /// Keeps only the rules of younger epochs; gives back the rest.
+    fn split_at(&mut self, epoch: Epoch) -> RuleIndex {
+        let mut covered = std::mem::replace(self, RuleIndex::new(self.rules_max));
+        (self.next, self.folded) = (covered.next, covered.folded);
+        let younger = covered.kept.split_off(&(Epoch(epoch.0 + 1), 0));
+        for rule in younger.into_values() {
+            self.enter(epoch_of(&rule), rule);
+        }
+        covered
     }
 
     fn fold_prefixes(&mut self) {
-        let oldest: Vec<Place> =
-            self.kept.iter().filter(|(_, rule)| rule.kind() == PurgeKind::Prefix).map(|(p, _)| *p).collect();
-        let half = oldest.len().div_ceil(2);
-        let folded: Vec<PurgeRule> = oldest[..half].iter().filter_map(|place| self.kept.remove(place)).collect();
-        self.rebuild();
-        self.folded += folded.len() as u64;
-        for rule in folded {
-            self.add(rule.epoch.expect("kept rules have an epoch"), rule.widened_to_host());
+        for _ in 0..fold_count(self.prefix_places.len()) {
+            let Some(&place) = self.prefix_places.first() else { return };
+            if let Some(rule) = self.discard(place) {
+                self.folded += 1;
+                self.enter(epoch_of(&rule), rule.widened_to_host());
+            }
         }
     }
 
     fn fold_all(&mut self) {
-        let Some((&border, _)) = self.kept.iter().nth(self.kept.len().div_ceil(2)) else { return };
-        let younger = self.kept.split_off(&border);
-        let older = std::mem::replace(&mut self.kept, younger);
-        self.rebuild();
-        self.folded += older.len() as u64;
-        for mode in [PurgeMode::Hard, PurgeMode::Soft] {
-            if let Some(youngest) = older.values().rev().find(|rule| rule.mode == mode) {
-                self.add(youngest.epoch.expect("kept rules have an epoch"), youngest.widened_to_all());
+        let mut youngest: [Option<PurgeRule>; 2] = [None, None];
+        for _ in 0..fold_count(self.kept.len()) {
+            let Some((&place, _)) = self.kept.first_key_value() else { break };
+            if let Some(rule) = self.discard(place) {
+                self.folded += 1;
+                let slot = usize::from(rule.mode == PurgeMode::Hard);
+                youngest[slot] = Some(rule);
             }
         }
+        youngest.into_iter().flatten().for_each(|rule| self.enter(epoch_of(&rule), rule.widened_to_all()));
     }
+}
+
+/// How many of the oldest rules are folded at once: so few that a check hardly waits for it.
+fn fold_count(rules: usize) -> usize {
+    FOLD_RULES_MAX.min(rules.div_ceil(2))
+}
+
+fn epoch_of(rule: &PurgeRule) -> Epoch {
+    rule.epoch.expect("kept rules have an epoch")
 }
 
 fn host_name(host: &str) -> Name {
