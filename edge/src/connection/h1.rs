@@ -314,7 +314,7 @@ impl Connection {
         std::future::poll_fn(|cx| {
             self.poll_upload(cx);
             while self.outgoing.has_remaining() {
-                match poll_write_buf(Pin::new(&mut self.stream), cx, &mut self.outgoing) {
+                match self.poll_write(cx) {
                     Poll::Ready(Ok(1..)) => waiting = false,
                     Poll::Ready(_) => return Poll::Ready(Err(())),
                     Poll::Pending => {
@@ -329,6 +329,16 @@ impl Connection {
             Pin::new(&mut self.stream).poll_flush(cx).map_err(drop)
         })
         .await
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        let stream = Pin::new(&mut self.stream);
+        if !self.outgoing.is_one_piece() {
+            return poll_write_buf(stream, cx, &mut self.outgoing);
+        }
+        let written = std::task::ready!(stream.poll_write(cx, self.outgoing.chunk()))?;
+        self.outgoing.advance(written);
+        Poll::Ready(Ok(written))
     }
 
     /// Answers what is no request, and closes.
