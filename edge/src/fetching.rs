@@ -15,7 +15,7 @@ use headland_cache::{
     Broken, BypassReason, CacheKey, FillHead, Follower, Join, KeyBuffer, NoHead, Object, Outcome, Policy, RequestFacts,
     Reuse, Scheme, Standing, assess, may_serve_on_error,
 };
-use headland_origin::{Group, Request, RequestBody, Response};
+use headland_origin::{Group, Request, RequestBody, RequestFields, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::sync::oneshot;
 
@@ -23,7 +23,7 @@ use crate::answer::{Answer, Content, ErrorTrace, Head, OriginTrace, Trace};
 use crate::condition::{RequestView, ResponseView};
 use crate::deliver;
 use crate::fill::{self, Handover};
-use crate::forward::{ForwardContext, OwnedLines, Purpose, forward_headers};
+use crate::forward::{ForwardContext, OwnedLines, Purpose, forward_headers, forward_text};
 use crate::metrics::Protocol;
 use crate::node::Node;
 use crate::request::Found;
@@ -98,26 +98,39 @@ impl<F: OwnedLines> Plan<F> {
             loop_token: &self.snapshot.names.loop_token,
             request_id: &self.request_id,
         };
-        let mut headers = forward_headers(&self.fields, &context);
-        if purpose == Purpose::Fill
-            && let Some((object, _)) = &self.stored
-        {
-            Validators::of(&object.head).apply(&mut headers);
-        }
-        self.site.rules.edit_request(&self.decided, &mut headers);
+        let host_header = self.site.host_header.clone();
         let own_host = || HeaderValue::from_bytes(&self.host).unwrap_or_else(|_| HeaderValue::from_static(""));
-        let authority =
-            headers.remove(http::header::HOST).or_else(|| self.site.host_header.clone()).unwrap_or_else(own_host);
+        let (fields, host) = self.request_fields(purpose, &context);
+        let authority = host.or(host_header).unwrap_or_else(own_host);
         // HEAD is answered from a stored GET, so the fill fetches that.
         let method = if purpose == Purpose::Fill { Method::GET } else { self.method.clone() };
-        Request { method, authority, target: self.target.clone(), headers, body, upgrade: self.upgrade.clone() }
+        Request { method, authority, target: self.target.clone(), headers: fields, body, upgrade: self.upgrade.clone() }
+    }
+
+    /// The fields for the origin, and the Host that a rule sets.
+    fn request_fields(&self, purpose: Purpose, context: &ForwardContext<'_>) -> (RequestFields, Option<HeaderValue>) {
+        let rules = &self.site.rules;
+        let stored = self.stored.as_ref().filter(|_| purpose == Purpose::Fill);
+        if stored.is_none()
+            && !rules.edits_request(&self.decided)
+            && let Some(text) = forward_text(&self.fields, context)
+        {
+            return (RequestFields::Text(text), None);
+        }
+        let mut headers = forward_headers(&self.fields, context);
+        if let Some((object, _)) = stored {
+            Validators::of(&object.head).apply(&mut headers);
+        }
+        rules.edit_request(&self.decided, &mut headers);
+        let host = headers.remove(http::header::HOST);
+        (headers.into(), host)
     }
 }
 
 /// Answers a planned request.
 pub async fn fetch<F: OwnedLines + Clone + Send + Sync + 'static>(
     node: Arc<Node>,
-    plan: Plan<F>,
+    plan: Box<Plan<F>>,
     body: RequestBody,
 ) -> Answer {
     let (site, request_id) = (plan.site.clone(), plan.request_id.clone());
@@ -138,14 +151,14 @@ pub fn refresh<F: OwnedLines + Clone + Send + Sync + 'static>(node: &Arc<Node>, 
     let Some(plan) = plan else { return };
     let Some((key, (object, _))) = plan.key.as_ref().zip(plan.stored.as_ref()) else { return };
     if let Some(lead) = node.collapse.try_lead(key.as_ref(), object.vary.hash()) {
-        tokio::spawn(fill::run(node.clone(), *plan, lead, None));
+        tokio::spawn(fill::run(node.clone(), plan, lead, None));
     }
 }
 
 /// Joins or leads the fill for the key until there is an answer.
 async fn collapsed<F: OwnedLines + Clone + Send + Sync + 'static>(
     node: &Arc<Node>,
-    mut plan: Plan<F>,
+    mut plan: Box<Plan<F>>,
     key: &CacheKey,
 ) -> Answer {
     let mut variant = plan.stored.as_ref().map_or(0, |(object, _)| object.vary.hash());
@@ -209,7 +222,7 @@ fn look_again<F: OwnedLines>(node: &Arc<Node>, plan: &mut Plan<F>, key: &CacheKe
 /// The answer of the client that began a fill.
 async fn lead_answer<F: OwnedLines + Clone + Send + Sync + 'static>(
     node: &Arc<Node>,
-    mut plan: Plan<F>,
+    mut plan: Box<Plan<F>>,
     mut follower: Follower,
     handover: oneshot::Receiver<Handover>,
 ) -> Answer {
@@ -290,7 +303,7 @@ fn failed_answer<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, broken: Broken
 }
 
 /// Passes a request through on its own behalf.
-async fn pass<F: OwnedLines>(node: &Arc<Node>, mut plan: Plan<F>, body: RequestBody) -> Answer {
+async fn pass<F: OwnedLines>(node: &Arc<Node>, mut plan: Box<Plan<F>>, body: RequestBody) -> Answer {
     let request = plan.request(Purpose::Pass, body);
     let fetched = node.client.fetch(plan.group(), request, None).await;
     match fetched {
@@ -348,6 +361,12 @@ fn invalidate<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, response: &Respon
 /// request on.
 fn remember<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, response: &Response) {
     let (Some(key), Outcome::Bypass(BypassReason::Uncacheable)) = (&plan.key, plan.outcome) else { return };
+    // The usual answer says so itself, again and again: it is not judged each time.
+    let says_no =
+        |value: &[u8]| [b"no-store".as_slice(), b"private"].iter().any(|word| value.eq_ignore_ascii_case(word));
+    if response.headers.get(http::header::CACHE_CONTROL).is_some_and(|value| says_no(value.as_bytes())) {
+        return;
+    }
     let now = node.clock.now();
     let facts = RequestFacts::gather(&Method::GET, &plan.fields);
     let status = response.status.as_u16();

@@ -62,7 +62,7 @@ fn hand_over(client: Client, handover: Handover) {
 }
 
 /// Runs a fill to its end.
-pub async fn run<F: OwnedLines + Clone>(node: Arc<Node>, mut plan: Plan<F>, lead: Lead, client: Client) {
+pub async fn run<F: OwnedLines + Clone>(node: Arc<Node>, mut plan: Box<Plan<F>>, lead: Lead, client: Client) {
     let (mut response, mut asked) = match ask(&node, &plan).await {
         Ok(answered) => answered,
         Err(error) => return fail(lead, client, error),

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use headland_cache::Fields;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::h1::FlatFields;
+use crate::h1::{FlatFields, encode};
 use crate::hop_by_hop;
 
 mod client;
@@ -91,6 +91,51 @@ pub fn forward_headers(fields: &impl OwnedLines, context: &ForwardContext<'_>) -
     headers
 }
 
+/// Bytes of the longest name that [`forward_text`] takes.
+const NAME_BYTES_MAX: usize = 64;
+
+/// The same header section as the text of an HTTP/1.1 head, for requests that need nothing but lines passed on or
+/// dropped and ours added. None for the others: a trusted proxy has claims to add to, Connection nominates fields, a
+/// cookie came in pieces, or a name is unusually long.
+pub fn forward_text(fields: &impl Fields, context: &ForwardContext<'_>) -> Option<Vec<u8>> {
+    /// Room for a browser's request and what the node adds, in bytes.
+    const USUAL_BYTES: usize = 1536;
+    if context.peer_trusted || nominates(fields) || fields.named("cookie").nth(1).is_some() {
+        return None;
+    }
+    let mut text = Vec::with_capacity(USUAL_BYTES);
+    let mut lower = [0_u8; NAME_BYTES_MAX];
+    for (name, value) in fields.lines() {
+        let lower = lower.get_mut(..name.len())?;
+        lower.copy_from_slice(name);
+        lower.make_ascii_lowercase();
+        if passes(std::str::from_utf8(lower).ok()?, context) {
+            encode::field(&mut text, lower, value);
+        }
+    }
+    if context.purpose == Purpose::Fill
+        && let Some(value) = codings::accept_encoding(fields)
+    {
+        encode::field(&mut text, b"accept-encoding", value.as_bytes());
+    }
+    client::write_identity(&mut text, context);
+    encode::field(&mut text, b"via", context.via.as_bytes());
+    encode::field(&mut text, b"cdn-loop", context.loop_token.as_bytes());
+    encode::field(&mut text, b"x-request-id", context.request_id.as_bytes());
+    Some(text)
+}
+
+/// Whether Connection names anything but its own words.
+fn nominates(fields: &impl Fields) -> bool {
+    let options = fields.named("connection").flat_map(|value| value.split(|&byte| byte == b','));
+    options
+        .map(<[u8]>::trim_ascii)
+        .any(|option| !option.is_empty() && !OWN_WORDS.iter().any(|word| option.eq_ignore_ascii_case(word)))
+}
+
+/// What Connection may say about the connection itself.
+const OWN_WORDS: [&[u8]; 3] = [b"keep-alive", b"close", b"upgrade"];
+
 /// Whether a line of the client is passed on. Origins behind CGI read `_` in a name as `-`, some read `.` and others so
 /// too, so every byte that is neither letter nor digit counts as `-`.
 fn passes(name: &str, context: &ForwardContext<'_>) -> bool {
@@ -122,8 +167,7 @@ fn passes_exactly(name: &str, context: &ForwardContext<'_>) -> bool {
 fn drop_nominated(fields: &impl Fields, headers: &mut HeaderMap) {
     for option in fields.named("connection").flat_map(|value| value.split(|&byte| byte == b',')) {
         let option = option.trim_ascii();
-        let own_words = [b"keep-alive".as_slice(), b"close", b"upgrade"];
-        if option.is_empty() || own_words.iter().any(|word| option.eq_ignore_ascii_case(word)) {
+        if option.is_empty() || OWN_WORDS.iter().any(|word| option.eq_ignore_ascii_case(word)) {
             continue;
         }
         if let Ok(name) = HeaderName::from_bytes(option)

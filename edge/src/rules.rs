@@ -177,6 +177,11 @@ impl Rules {
         })
     }
 
+    /// Whether the request's header needs editing at all.
+    pub fn edits_request(&self, decided: &Decided) -> bool {
+        self.acts(decided).any(|act| matches!(act, Act::RequestHeader(_)))
+    }
+
     pub fn edit_request(&self, decided: &Decided, headers: &mut HeaderMap) {
         for act in self.acts(decided) {
             if let Act::RequestHeader(edit) = act {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 
@@ -27,10 +27,44 @@ pub struct Request {
     /// Path and query as sent: canonical, starts with `/`, or `*` for OPTIONS.
     pub target: Bytes,
     /// End-to-end fields only: no `Host`, no framing, nothing hop-by-hop.
-    pub headers: HeaderMap,
+    pub headers: RequestFields,
     pub body: RequestBody,
     /// The protocol that the client asks to switch to.
     pub upgrade: Option<HeaderValue>,
+}
+
+/// The fields of a request, in the form that its sender had them in.
+#[derive(Debug, Clone)]
+pub enum RequestFields {
+    Map(HeaderMap),
+    /// Field lines as HTTP/1.1 writes them, each `name: value` and CRLF, names in lower case. Making a map of what is
+    /// sent on as it came would cost more than all the rest of a head.
+    Text(Vec<u8>),
+}
+
+impl RequestFields {
+    /// As a map, for a protocol that needs one.
+    pub fn to_map(&self) -> HeaderMap {
+        match self {
+            Self::Map(map) => map.clone(),
+            Self::Text(text) => text.split(|&byte| byte == b'\n').filter_map(field_of).collect(),
+        }
+    }
+}
+
+/// One line of text without its line feed.
+fn field_of(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
+    let line = line.strip_suffix(b"\r")?;
+    let colon = memchr::memchr(b':', line)?;
+    let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+    let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?;
+    Some((name, value))
+}
+
+impl From<HeaderMap> for RequestFields {
+    fn from(map: HeaderMap) -> Self {
+        Self::Map(map)
+    }
 }
 
 #[derive(Default)]
@@ -147,5 +181,20 @@ impl Body for ResponseBody {
             Kind::H1(body) => body.remaining().map_or_else(SizeHint::new, SizeHint::with_exact),
             Kind::H2(body) => body.remaining().map_or_else(SizeHint::new, SizeHint::with_exact),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_map_hold_the_same_fields() {
+        let text = RequestFields::Text(b"a: 1\r\na: 2\r\nb:\r\nc: x: y\r\n".to_vec()).to_map();
+        let mut map = HeaderMap::new();
+        for (name, value) in [("a", "1"), ("a", "2"), ("b", ""), ("c", "x: y")] {
+            map.append(name, HeaderValue::from_static(value));
+        }
+        assert_eq!(text, map);
     }
 }

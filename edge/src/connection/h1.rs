@@ -204,7 +204,7 @@ impl Connection {
                 self.discard_body(&head, &snapshot);
                 Some(self.node.purges.purge(purge).await)
             }
-            Next::Fetch(plan) => self.fetch(&head, &snapshot, *plan).await,
+            Next::Fetch(plan) => self.fetch(&head, &snapshot, plan).await,
         };
         let Some(answer) = answer else { return After::Drop };
         let asked = Asked {
@@ -233,7 +233,7 @@ impl Connection {
         &mut self,
         head: &RequestHead,
         snapshot: &Snapshot,
-        plan: fetching::Plan<FlatFields>,
+        plan: Box<fetching::Plan<FlatFields>>,
     ) -> Option<Answer> {
         let mut body = headland_origin::RequestBody::Empty;
         if head.framing != BodyFraming::Empty {

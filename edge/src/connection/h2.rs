@@ -150,7 +150,7 @@ impl Door {
                 let answer = exchange.node.purges.purge(purge).await;
                 exchange.answer(answer).await;
             }),
-            Next::Fetch(plan) => self.spawn(async move { exchange.fetch(*plan, body).await }),
+            Next::Fetch(plan) => self.spawn(async move { exchange.fetch(plan, body).await }),
         }
     }
 
@@ -222,7 +222,7 @@ impl Exchange {
         None
     }
 
-    async fn fetch(mut self, plan: fetching::Plan<HeaderMap>, body: RecvStream) {
+    async fn fetch(mut self, plan: Box<fetching::Plan<HeaderMap>>, body: RecvStream) {
         let length =
             self.parts.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         if length.is_some_and(|length: u64| length > self.snapshot.limits.body_bytes_max) {

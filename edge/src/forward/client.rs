@@ -10,7 +10,7 @@ use headland_cache::Fields;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::ForwardContext;
-use crate::h1::Version;
+use crate::h1::{Version, encode};
 
 /// Bytes of a request id that is taken from a client.
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -74,6 +74,18 @@ pub(super) fn add_identity(headers: &mut HeaderMap, context: &ForwardContext<'_>
         && !host.is_empty()
     {
         headers.entry(X_FORWARDED_HOST).or_insert(host);
+    }
+}
+
+/// The same as text, for a peer whose claims were dropped.
+pub(super) fn write_identity(text: &mut Vec<u8>, context: &ForwardContext<'_>) {
+    let proto = if context.https { "https" } else { "http" };
+    let peer = context.peer.to_canonical();
+    encode::field(text, b"x-forwarded-for", peer.to_string().as_bytes());
+    encode::field(text, b"forwarded", forwarded_element(peer, context.authority, proto).as_bytes());
+    encode::field(text, b"x-forwarded-proto", proto.as_bytes());
+    if !context.authority.is_empty() {
+        encode::field(text, b"x-forwarded-host", context.authority);
     }
 }
 

@@ -30,19 +30,22 @@ fn flat(lines: &[(&str, &str)]) -> FlatFields {
 }
 
 fn forward(setting: Setting, fields: &impl OwnedLines) -> HeaderMap {
-    forward_headers(
-        fields,
-        &ForwardContext {
-            purpose: setting.purpose,
-            peer: setting.peer.parse().unwrap(),
-            peer_trusted: setting.peer_trusted,
-            https: setting.https,
-            authority: setting.authority.as_bytes(),
-            via: &via_value(Via::Http(Version::Http11), "pop1").unwrap(),
-            loop_token: &HeaderValue::from_static("pop1"),
-            request_id: &HeaderValue::from_static("minted"),
-        },
-    )
+    let context = ForwardContext {
+        purpose: setting.purpose,
+        peer: setting.peer.parse().unwrap(),
+        peer_trusted: setting.peer_trusted,
+        https: setting.https,
+        authority: setting.authority.as_bytes(),
+        via: &via_value(Via::Http(Version::Http11), "pop1").unwrap(),
+        loop_token: &HeaderValue::from_static("pop1"),
+        request_id: &HeaderValue::from_static("minted"),
+    };
+    let headers = forward_headers(fields, &context);
+    // Where text will do, it says the same, in every test of this file.
+    if let Some(text) = forward_text(fields, &context) {
+        assert_eq!(headland_origin::RequestFields::Text(text).to_map(), headers);
+    }
+    headers
 }
 
 /// The lines of a map but those that the node adds to every request.

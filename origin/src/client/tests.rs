@@ -33,7 +33,7 @@ fn request(method: Method, target: &'static str) -> Request {
         method,
         authority: HeaderValue::from_static("origin.test"),
         target: Bytes::from_static(target.as_bytes()),
-        headers: HeaderMap::new(),
+        headers: HeaderMap::new().into(),
         body: RequestBody::Empty,
         upgrade: None,
     }

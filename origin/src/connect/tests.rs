@@ -67,7 +67,7 @@ fn get() -> Request {
         method: Method::GET,
         authority: HeaderValue::from_static(NAME),
         target: Bytes::from_static(b"/"),
-        headers: HeaderMap::new(),
+        headers: HeaderMap::new().into(),
         body: RequestBody::Empty,
         upgrade: None,
     }

@@ -4,7 +4,7 @@ use http::{Method, header};
 
 use super::upload::Framing;
 use crate::error::{FetchError, Phase};
-use crate::message::{Request, RequestBody};
+use crate::message::{Request, RequestBody, RequestFields};
 
 /// Appends the head of `request` to `out` and says how its body is framed.
 pub(super) fn encode(request: &Request, out: &mut Vec<u8>) -> Result<Framing, FetchError> {
@@ -19,9 +19,12 @@ pub(super) fn encode(request: &Request, out: &mut Vec<u8>) -> Result<Framing, Fe
     // RFC 9112 3.2: Host comes first.
     out.extend_from_slice(b" HTTP/1.1\r\n");
     line(out, b"host", request.authority.as_bytes());
-    for (name, value) in &request.headers {
-        if !is_ours(name) {
-            line(out, name.as_str().as_bytes(), value.as_bytes());
+    match &request.headers {
+        RequestFields::Text(text) => out.extend_from_slice(text),
+        RequestFields::Map(map) => {
+            for (name, value) in map.iter().filter(|(name, _)| !is_ours(name)) {
+                line(out, name.as_str().as_bytes(), value.as_bytes());
+            }
         }
     }
     match framing {

@@ -29,7 +29,7 @@ fn uri(request: &Request, secure: bool) -> Result<Uri, FetchError> {
 
 /// RFC 9113 8.2.2: fields of a connection have no place here, whatever the caller left in.
 fn fields(request: &Request) -> HeaderMap {
-    let mut fields = request.headers.clone();
+    let mut fields = request.headers.to_map();
     for name in [header::HOST, header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, header::CONTENT_LENGTH] {
         fields.remove(name);
     }

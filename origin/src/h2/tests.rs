@@ -49,7 +49,7 @@ fn request(method: Method) -> Request {
         method,
         authority: HeaderValue::from_static("origin.example"),
         target: Bytes::from_static(b"/a?b"),
-        headers: HeaderMap::new(),
+        headers: HeaderMap::new().into(),
         body: RequestBody::Empty,
         upgrade: None,
     }
@@ -104,8 +104,10 @@ fn data(size: usize) -> Frame<Bytes> {
 async fn a_request_and_its_answer_with_trailers_and_interim_answers() {
     let (handle, mut asked) = origin().await;
     let mut get = request(Method::GET);
-    get.headers.insert("accept", HeaderValue::from_static("*/*"));
-    get.headers.insert("connection", HeaderValue::from_static("careless"));
+    let mut headers = HeaderMap::new();
+    headers.insert("accept", HeaderValue::from_static("*/*"));
+    headers.insert("connection", HeaderValue::from_static("careless"));
+    get.headers = headers.into();
     let (home, came) = home();
     let (seen, mut interims) = unbounded_channel();
     let interim: Interim = Box::new(move |status, headers| seen.send((status, headers)).unwrap());

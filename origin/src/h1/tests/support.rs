@@ -31,7 +31,7 @@ pub(super) fn request(method: Method) -> Request {
         method,
         authority: HeaderValue::from_static("origin.example"),
         target: Bytes::from_static(b"/a?b"),
-        headers: HeaderMap::new(),
+        headers: HeaderMap::new().into(),
         body: RequestBody::Empty,
         upgrade: None,
     }
