@@ -129,7 +129,7 @@ fn not_modified_fields(head: &StoredHead) -> HeaderMap {
 }
 
 /// Makes an origin's fields our own: what speaks only to this cache goes no further, and there is a Date.
-pub fn take_over(headers: &mut HeaderMap, now: Time) {
+pub fn take_over(headers: &mut HeaderMap, now: impl FnOnce() -> Time) {
     // RFC 9213 section 2.2, and the tag fields, whose only reader is the cache that they tag for.
     let ours = |name: &HeaderName| {
         matches!(name.as_str(), "headland-cdn-cache-control" | "surrogate-control")
@@ -143,7 +143,7 @@ pub fn take_over(headers: &mut HeaderMap, now: Time) {
     }
     // RFC 9110 section 6.6.1: who has a clock and passes on a response without Date adds one.
     if !headers.contains_key(header::DATE) {
-        headers.put(&header::DATE, &crate::clock::http_date(now));
+        headers.put(&header::DATE, &crate::clock::http_date(now()));
     }
 }
 

@@ -381,7 +381,7 @@ fn passed<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, response: Response) -
     trace.key_hash = plan.key.as_ref().map(CacheKey::hash);
     trace.origin = Some(Box::new(origin_trace(&response)));
     let mut headers = response.headers;
-    deliver::take_over(&mut headers, node.clock.now());
+    deliver::take_over(&mut headers, || node.clock.now());
     let content = match response.upgraded {
         Some(upgraded) => Content::Tunnel(upgraded),
         None => Content::Origin(response.body),

@@ -196,7 +196,7 @@ enum Update {
 fn updated<F: OwnedLines>(plan: &Plan<F>, stored: &Object, response: &Response, asked: Asked) -> Update {
     let facts = RequestFacts::gather(&Method::GET, &plan.fields);
     let mut headers = response.headers.clone();
-    deliver::take_over(&mut headers, asked.response_time);
+    deliver::take_over(&mut headers, || asked.response_time);
     let merged = merge(&stored.head, &headers, asked.response_time);
     let status = stored.head.status();
     let policy = plan.policy();
@@ -241,7 +241,7 @@ async fn store<F: OwnedLines>(
     let origin = Box::new(origin_trace(&response));
     let tags = Tags::of(&response.headers);
     let mut headers = response.headers.clone();
-    deliver::take_over(&mut headers, asked.response_time);
+    deliver::take_over(&mut headers, || asked.response_time);
     let Ok(head) = StoredHead::from_lines(response.status.as_u16(), storable(&headers, &admitted.withheld)) else {
         // Larger than a stored head can be: it passes to the client that asked, and is not kept.
         return release(node, plan, lead, client, response, Refusal::Policy, asked.response_time);

@@ -115,24 +115,26 @@ impl Client {
         interim: Option<Interim>,
     ) -> Result<Response, FetchError> {
         group.pay_in();
+        let mut now = Instant::now();
         let mut course = Course {
-            ends: Instant::now() + group.deadlines().total,
+            ends: now + group.deadlines().total,
             interim: interim.map(|interim| Arc::new(Mutex::new(interim))),
             tried: Tried::new(),
             left: group.attempts() - 1,
             refreshed: false,
             fresh: false,
         };
-        let (mut place, mut in_flight) = group.choose(&course.tried, Instant::now().into_std());
+        let (mut place, mut in_flight) = group.choose(&course.tried, now.into_std());
         loop {
-            let failed = match self.attempt(group, place, in_flight, &mut request, &course).await {
+            let failed = match self.attempt(group, place, in_flight, &mut request, &course, now).await {
                 Ok(response) => {
-                    group.succeeded(place, Instant::now().into_std());
+                    group.succeeded(place, (now + Duration::from_micros(response.first_byte_micros)).into_std());
                     return Ok(response);
                 }
                 Err(failed) => failed,
             };
-            if blames_server(failed.reused, &failed.error) && group.failed(place, Instant::now().into_std()) {
+            now = Instant::now();
+            if blames_server(failed.reused, &failed.error) && group.failed(place, now.into_std()) {
                 self.counters.count(Count::Ejection);
             }
             if !self.goes_on(group, &mut course, &request, &failed) {
@@ -142,7 +144,7 @@ impl Client {
                 in_flight = group.begin(place);
             } else {
                 course.tried.push(place);
-                (place, in_flight) = group.choose(&course.tried, Instant::now().into_std());
+                (place, in_flight) = group.choose(&course.tried, now.into_std());
             }
         }
     }
@@ -170,6 +172,8 @@ impl Client {
         true
     }
 
+    /// One try at one server; `now` is when it begins. The clock is read as seldom as can be: on this path it costs as
+    /// much as parsing the answer.
     async fn attempt(
         &self,
         group: &Arc<Group>,
@@ -177,9 +181,10 @@ impl Client {
         in_flight: InFlight,
         request: &mut Request,
         course: &Course,
+        now: Instant,
     ) -> Result<Response, Failed> {
-        let began = Instant::now();
         let way = Way {
+            now,
             pool: &self.pool,
             counters: &self.counters,
             group,
@@ -190,15 +195,16 @@ impl Client {
             ends: course.ends,
         };
         let mut lease = way.lease(&self.resolver).await.map_err(Failed::early)?;
-        let (reused, waited) = (lease.is_reused(), began.elapsed());
+        let reused = lease.is_reused();
+        // A kept connection is there at once.
+        let waited = if reused { Duration::ZERO } else { now.elapsed() };
         let connection = lease.lend();
         // The server is at work until its answer's body has ended, and so is the lease.
         let home: Home = Box::new(move |connection| {
             lease.put_back(connection);
             drop(in_flight);
         });
-        let deadlines =
-            Deadlines { total: course.ends.saturating_duration_since(Instant::now()), ..*group.deadlines() };
+        let deadlines = Deadlines { total: course.ends.saturating_duration_since(now + waited), ..*group.deadlines() };
         let interim = course.interim.clone().map(pass_on);
         let mut response =
             connection.exchange(request, &deadlines, interim, home).await.map_err(|error| Failed { error, reused })?;

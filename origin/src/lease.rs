@@ -48,6 +48,8 @@ pub(crate) struct Demand {
     pub(crate) worker: u16,
     /// A kept connection has just proved to be dead: a new one is wanted.
     pub(crate) fresh: bool,
+    /// When it is asked for.
+    pub(crate) now: Instant,
     pub(crate) until: Instant,
 }
 
@@ -99,7 +101,7 @@ impl SharedPool {
     }
 
     async fn take(self: &Arc<Self>, endpoint: &Endpoint, demand: Demand) -> Result<Lease, FetchError> {
-        let taken = self.with(|state, now| {
+        let taken = self.with_at(demand.now, |state, now| {
             let Demand { limits, worker, fresh, .. } = demand;
             let take = if fresh {
                 state.pool.take_fresh(endpoint, limits, worker, now.into_std())
@@ -131,7 +133,10 @@ impl SharedPool {
 
     /// One call of the machine, and after it what it meant for others.
     fn with<R>(self: &Arc<Self>, call: impl FnOnce(&mut State, Instant) -> R) -> R {
-        let now = Instant::now();
+        self.with_at(Instant::now(), call)
+    }
+
+    fn with_at<R>(self: &Arc<Self>, now: Instant, call: impl FnOnce(&mut State, Instant) -> R) -> R {
         let mut state = self.state.lock();
         let result = call(&mut state, now);
         let events = state.pool.take_events();

@@ -59,6 +59,10 @@ pub(super) struct Connection {
     /// How the last upload ended, when it did not end well.
     upload_failed: Option<Progress>,
     served: u32,
+    /// The newest reading of the clock, so that it is read once where it matters.
+    moment: Instant,
+    /// When the first bytes of the answer had left, if there was more to write then.
+    first_written: Option<Instant>,
 }
 
 /// Why no further head comes.
@@ -88,6 +92,8 @@ pub async fn serve(node: Arc<Node>, stream: Stream, peer: Peer, input: BytesMut)
         upload: None,
         upload_failed: None,
         served: 0,
+        moment: Instant::now(),
+        first_written: None,
         node,
     });
     connection.run().await;
@@ -132,7 +138,7 @@ impl Connection {
         let limits = self.snapshot.limits.clone();
         let mut in_head = self.served == 0;
         let wait = if in_head { limits.header_ms } else { limits.idle_ms };
-        self.deadline.set(Instant::now(), Duration::from_millis(wait.into()));
+        self.deadline.set(self.moment, Duration::from_millis(wait.into()));
         let mut armed = false;
         loop {
             match self.parser.advance(&mut self.input, &limits).map_err(End::Refused)? {
@@ -307,7 +313,7 @@ impl Connection {
         }
     }
 
-    /// Writes all that waits, while the upload moves on.
+    /// Writes all that waits, while the upload moves on, and takes down when.
     async fn flush(&mut self, snapshot: &Snapshot) -> Result<(), ()> {
         let wait = Duration::from_millis(snapshot.limits.write_stall_ms.into());
         let mut waiting = false;
@@ -315,7 +321,12 @@ impl Connection {
             self.poll_upload(cx);
             while self.outgoing.has_remaining() {
                 match self.poll_write(cx) {
-                    Poll::Ready(Ok(1..)) => waiting = false,
+                    Poll::Ready(Ok(1..)) => {
+                        waiting = false;
+                        if self.outgoing.has_remaining() {
+                            self.first_written.get_or_insert_with(Instant::now);
+                        }
+                    }
                     Poll::Ready(_) => return Poll::Ready(Err(())),
                     Poll::Pending => {
                         if !std::mem::replace(&mut waiting, true) {
@@ -328,7 +339,10 @@ impl Connection {
             // Under TLS the last record may still wait for the socket.
             Pin::new(&mut self.stream).poll_flush(cx).map_err(drop)
         })
-        .await
+        .await?;
+        self.moment = Instant::now();
+        self.first_written.get_or_insert(self.moment);
+        Ok(())
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {

@@ -33,6 +33,8 @@ pub(super) struct Way<'a> {
     /// A new connection is wanted.
     pub(super) fresh: bool,
     pub(super) worker: u16,
+    /// When the attempt began.
+    pub(super) now: Instant,
     /// When the request's time is over.
     pub(super) ends: Instant,
 }
@@ -110,7 +112,8 @@ impl Way<'_> {
             limits: self.group.limits(sharing),
             worker: self.worker,
             fresh: self.fresh,
-            until: within(self.group.queue(), self.ends),
+            now: self.now,
+            until: (self.now + self.group.queue()).min(self.ends),
         };
         let mut lease = self.pool.acquire(&endpoint, demand).await?;
         if !lease.is_connecting() {

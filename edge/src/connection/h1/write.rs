@@ -98,39 +98,35 @@ impl Connection {
         started: Instant,
     ) -> Sent {
         let framing = ResponseFraming::choose(method, version, answer.status, answer.length);
+        (self.first_written, self.moment) = (None, started);
         self.head_text(answer, method, framing, version, keep, snapshot);
         let mut sent =
             Sent { status: answer.status.as_u16(), bytes: 0, first: started, last: started, complete: false };
         let content = std::mem::replace(&mut answer.content, Content::Empty);
         let wanted = has_content(method, answer.status);
         sent.complete = match content {
-            _ if !wanted => self.flush_first(&mut sent, snapshot).await,
-            Content::Empty | Content::Tunnel(_) => self.flush_first(&mut sent, snapshot).await,
+            _ if !wanted => self.flush(snapshot).await.is_ok(),
+            Content::Empty | Content::Tunnel(_) => self.flush(snapshot).await.is_ok(),
             Content::Text(text) => {
                 sent.bytes = text.len() as u64;
                 self.outgoing.push(text);
-                self.flush_first(&mut sent, snapshot).await
+                self.flush(snapshot).await.is_ok()
             }
             Content::Stored(body, range) => {
                 sent.bytes = range.end - range.start;
                 body.slice(range).for_each(|piece| self.outgoing.push(piece));
-                self.flush_first(&mut sent, snapshot).await
+                self.flush(snapshot).await.is_ok()
             }
             content @ (Content::Fill(_) | Content::Origin(_)) => {
                 self.stream_out(Source::of(content), framing, &mut sent, snapshot).await
             }
         };
-        sent.last = Instant::now();
+        sent.last = self.moment;
+        sent.first = self.first_written.unwrap_or(self.moment);
         if !sent.complete && framing == ResponseFraming::UntilClose {
             self.stream.abort_on_close();
         }
         sent
-    }
-
-    async fn flush_first(&mut self, sent: &mut Sent, snapshot: &Snapshot) -> bool {
-        let flushed = self.flush(snapshot).await.is_ok();
-        sent.first = Instant::now();
-        flushed
     }
 
     fn head_text(
@@ -175,7 +171,6 @@ impl Connection {
         sent: &mut Sent,
         snapshot: &Snapshot,
     ) -> bool {
-        let started = sent.first;
         loop {
             let flush = match std::future::poll_fn(|cx| self.poll_step(cx, &mut source)).await {
                 Step::Piece(Piece::Data(data)) => {
@@ -185,11 +180,11 @@ impl Connection {
                 }
                 Step::Piece(Piece::Trailers(trailers)) => {
                     self.push_end(framing, Some(&trailers));
-                    return self.flush_last(sent, framing, started, snapshot).await;
+                    return self.flush_last(sent, framing, snapshot).await;
                 }
                 Step::Piece(Piece::End) => {
                     self.push_end(framing, None);
-                    return self.flush_last(sent, framing, started, snapshot).await;
+                    return self.flush_last(sent, framing, snapshot).await;
                 }
                 Step::Piece(Piece::Broken) => {
                     // What arrived goes out; the missing end tells that something is missing.
@@ -198,28 +193,14 @@ impl Connection {
                 }
                 Step::Flush => true,
             };
-            if flush {
-                if self.flush(snapshot).await.is_err() {
-                    return false;
-                }
-                if sent.first == started {
-                    sent.first = Instant::now();
-                }
+            if flush && self.flush(snapshot).await.is_err() {
+                return false;
             }
         }
     }
 
-    async fn flush_last(
-        &mut self,
-        sent: &mut Sent,
-        framing: ResponseFraming,
-        started: Instant,
-        snapshot: &Snapshot,
-    ) -> bool {
+    async fn flush_last(&mut self, sent: &Sent, framing: ResponseFraming, snapshot: &Snapshot) -> bool {
         let flushed = self.flush(snapshot).await.is_ok();
-        if sent.first == started {
-            sent.first = Instant::now();
-        }
         // A source that ends early says so; this is the last line of defence against a short body that looks whole.
         flushed && !matches!(framing, ResponseFraming::Length(length) if length != sent.bytes)
     }
