@@ -13,6 +13,7 @@ async fn race(
     addresses: &[SocketAddr],
 ) -> (Result<Lease, FetchError>, Vec<SocketAddr>) {
     let way = Way {
+        now: Instant::now(),
         pool: &client.pool,
         counters: &client.counters,
         group,
