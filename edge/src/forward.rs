@@ -17,6 +17,9 @@ use crate::hop_by_hop;
 
 mod client;
 mod codings;
+mod names;
+
+use names::{Kind, kind_of, passes};
 
 pub use client::{Via, accepted_request_id, loop_count, via_value};
 
@@ -53,6 +56,13 @@ pub struct ForwardContext<'a> {
 pub trait OwnedLines: Fields {
     /// Calls `take` with each line, in order.
     fn each_line(&self, take: impl FnMut(HeaderName, HeaderValue));
+
+    /// Appends the lines whose names are kept, as an HTTP/1.1 head has them.
+    fn copy_lines(&self, text: &mut Vec<u8>, keep: impl Fn(&[u8]) -> bool) {
+        for (name, value) in self.lines().filter(|(name, _)| keep(name)) {
+            encode::field(text, name, value);
+        }
+    }
 }
 
 impl OwnedLines for HeaderMap {
@@ -65,6 +75,10 @@ impl OwnedLines for FlatFields {
     fn each_line(&self, take: impl FnMut(HeaderName, HeaderValue)) {
         self.owned_lines(take);
     }
+
+    fn copy_lines(&self, text: &mut Vec<u8>, keep: impl Fn(&[u8]) -> bool) {
+        self.runs(keep).for_each(|run| text.extend_from_slice(run));
+    }
 }
 
 /// Builds the header section for the origin.
@@ -73,7 +87,7 @@ pub fn forward_headers(fields: &impl OwnedLines, context: &ForwardContext<'_>) -
     const ADDED: usize = 8;
     let mut headers = HeaderMap::with_capacity(fields.lines().count() + ADDED);
     fields.each_line(|name, value| {
-        if passes(name.as_str(), context) {
+        if passes(name.as_str().as_bytes(), context.purpose, context.peer_trusted) {
             headers.append(name, value);
         }
     });
@@ -91,28 +105,17 @@ pub fn forward_headers(fields: &impl OwnedLines, context: &ForwardContext<'_>) -
     headers
 }
 
-/// Bytes of the longest name that [`forward_text`] takes.
-const NAME_BYTES_MAX: usize = 64;
-
 /// The same header section as the text of an HTTP/1.1 head, for requests that need nothing but lines passed on or
-/// dropped and ours added. None for the others: a trusted proxy has claims to add to, Connection nominates fields, a
-/// cookie came in pieces, or a name is unusually long.
-pub fn forward_text(fields: &impl Fields, context: &ForwardContext<'_>) -> Option<Vec<u8>> {
+/// dropped and ours added. None for the others: a trusted proxy has claims to add to, Connection nominates fields, or
+/// a cookie came in pieces.
+pub fn forward_text(fields: &impl OwnedLines, context: &ForwardContext<'_>) -> Option<Vec<u8>> {
     /// Room for a browser's request and what the node adds, in bytes.
     const USUAL_BYTES: usize = 1536;
     if context.peer_trusted || nominates(fields) || fields.named("cookie").nth(1).is_some() {
         return None;
     }
     let mut text = Vec::with_capacity(USUAL_BYTES);
-    let mut lower = [0_u8; NAME_BYTES_MAX];
-    for (name, value) in fields.lines() {
-        let lower = lower.get_mut(..name.len())?;
-        lower.copy_from_slice(name);
-        lower.make_ascii_lowercase();
-        if passes(std::str::from_utf8(lower).ok()?, context) {
-            encode::field(&mut text, lower, value);
-        }
-    }
+    fields.copy_lines(&mut text, |name| passes(name, context.purpose, false));
     if context.purpose == Purpose::Fill
         && let Some(value) = codings::accept_encoding(fields)
     {
@@ -136,36 +139,6 @@ fn nominates(fields: &impl Fields) -> bool {
 /// What Connection may say about the connection itself.
 const OWN_WORDS: [&[u8]; 3] = [b"keep-alive", b"close", b"upgrade"];
 
-/// Whether a line of the client is passed on. Origins behind CGI read `_` in a name as `-`, some read `.` and others so
-/// too, so every byte that is neither letter nor digit counts as `-`.
-fn passes(name: &str, context: &ForwardContext<'_>) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    if name.bytes().all(plain) {
-        return passes_exactly(name, context);
-    }
-    passes_exactly(&name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"), context)
-}
-
-fn passes_exactly(name: &str, context: &ForwardContext<'_>) -> bool {
-    // No name below begins with one of these letters, and half of a browser's do.
-    if let Some(b'b' | b'd' | b'g' | b'j' | b'l' | b'n' | b'o' | b'q' | b's' | b'v' | b'w') = name.as_bytes().first() {
-        return true;
-    }
-    match name {
-        "host" | "content-length" | "expect" | "max-forwards" | "x-request-id" => false,
-        "range"
-        | "if-range"
-        | "if-match"
-        | "if-none-match"
-        | "if-modified-since"
-        | "if-unmodified-since"
-        | "accept-encoding" => context.purpose == Purpose::Pass,
-        _ if hop_by_hop::is_named_hop_by_hop(name) => false,
-        _ if client::is_claim(name) => context.peer_trusted,
-        _ => !client::is_override(name),
-    }
-}
-
 /// Removes what Connection names and may name (RFC 9110 7.6.1). What is looked up is the result, not the list, so a
 /// long Connection costs one look-up per word. Claims that are still there are a trusted proxy's, and stay.
 fn drop_nominated(fields: &impl Fields, headers: &mut HeaderMap) {
@@ -176,7 +149,7 @@ fn drop_nominated(fields: &impl Fields, headers: &mut HeaderMap) {
         }
         if let Ok(name) = HeaderName::from_bytes(option)
             && hop_by_hop::may_be_nominated(name.as_str())
-            && !client::is_claim(name.as_str())
+            && kind_of(name.as_str().as_bytes()) != Kind::Claim
         {
             headers.remove(name);
         }

@@ -29,7 +29,7 @@ const NEVER_NOMINATED: [&str; 19] = [
 ];
 
 /// Hop-by-hop whether Connection names them or not (RFC 9110 7.6.1; HTTP2-Settings is RFC 7540 3.2.1).
-const ALWAYS: [&str; 10] = [
+pub(crate) const ALWAYS: [&str; 10] = [
     "connection",
     "http2-settings",
     "keep-alive",

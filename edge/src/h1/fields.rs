@@ -78,6 +78,23 @@ impl FlatFields {
         self.lines.iter().map(move |line| (line.name.of(head), line.value.of(head)))
     }
 
+    /// The lines whose names are kept, as they came, line ends included; neighbours come in one piece.
+    pub fn runs(&self, keep: impl Fn(&[u8]) -> bool) -> impl Iterator<Item = &[u8]> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let kept = |line: &Line| keep(line.name.of(&self.head));
+            at += self.lines[at..].iter().position(kept)?;
+            let first = at;
+            at += self.lines[first..].iter().position(|line| !kept(line)).unwrap_or(self.lines.len() - first);
+            Some(&self.head[usize::from(self.lines[first].name.start)..self.start_of(at)])
+        })
+    }
+
+    /// Where a line begins; behind the last one, where the empty line does.
+    fn start_of(&self, at: usize) -> usize {
+        self.lines.get(at).map_or(self.head.len() - b"\r\n".len(), |line| usize::from(line.name.start))
+    }
+
     /// The same lines as a map: names in lower case, values as slices of the head.
     pub fn to_header_map(&self) -> HeaderMap {
         let mut map = HeaderMap::with_capacity(self.lines.len());
