@@ -209,14 +209,12 @@ fn look_again<F: OwnedLines>(node: &Arc<Node>, plan: &mut Plan<F>, key: &CacheKe
     }
     let now = node.clock.now();
     let facts = RequestFacts::gather(&plan.method, &plan.fields);
-    match assess(&facts, plan.policy(), &object.freshness, standing, now) {
-        Reuse::Serve(outcome) => Some(edited(plan, deliver::stored(&object, &facts, outcome, now))),
-        // What is there now is what has to be validated.
-        _ => {
-            plan.stored = Some((object, standing));
-            None
-        }
+    if let Reuse::Serve(outcome) = assess(&facts, plan.policy(), &object.freshness, standing, now) {
+        return Some(edited(plan, deliver::stored(&object, &facts, outcome, now)));
     }
+    // What is there now is what has to be validated.
+    plan.stored = Some((object, standing));
+    None
 }
 
 /// The answer of the client that began a fill.

@@ -52,6 +52,7 @@ pub struct Received<'r, F> {
 }
 
 /// What happens after the steps.
+#[allow(clippy::large_enum_variant, reason = "boxing the answer would cost each hit an allocation")]
 pub enum Next<F> {
     /// It can be written at once; a plan beside it is a revalidation to start in the background.
     Answer(Answer, Option<Box<Plan<F>>>),
@@ -246,7 +247,7 @@ impl<'r, F: OwnedLines + Clone> Routed<'r, F> {
 }
 
 impl<F: OwnedLines + Clone> Keyed<'_, F> {
-    /// Keyed -> LookedUp: the ledger's word and the stored responses give one outcome.
+    /// Keyed -> `LookedUp`: the ledger's word and the stored responses give one outcome.
     fn look_up(self, node: &Node, snapshot: &Arc<Snapshot>, scratch: &Scratch) -> Next<F> {
         let key = scratch.key.key();
         let now = self.routed.received.now;

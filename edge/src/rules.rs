@@ -81,7 +81,7 @@ pub struct Decided {
 /// All rules of one site.
 #[derive(Debug, Default)]
 pub struct Rules {
-    rules: Box<[Rule]>,
+    list: Box<[Rule]>,
     any_needs_response: bool,
     any_response_edit: bool,
 }
@@ -98,17 +98,17 @@ impl Rules {
         }
         let any_needs_response = rules.iter().any(|rule| rule.needs_response);
         let any_response_edit = rules.iter().any(|r| r.actions.iter().any(|a| matches!(a, Act::ResponseHeader(_))));
-        Ok(Rules { rules, any_needs_response, any_response_edit })
+        Ok(Rules { list: rules, any_needs_response, any_response_edit })
     }
 
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+        self.list.is_empty()
     }
 
     /// Applies the rules that look only at the request.
     pub fn decide<F: Fields>(&self, base: &Policy, view: &RequestView<'_, F>) -> (Decided, Option<Verdict<'_>>) {
         let mut decided = Decided::default();
-        for (number, rule) in self.rules.iter().enumerate() {
+        for (number, rule) in self.list.iter().enumerate() {
             if rule.needs_response || !rule.test.holds(view, None) {
                 continue;
             }
@@ -131,7 +131,7 @@ impl Rules {
         if !self.any_needs_response {
             return;
         }
-        for (number, rule) in self.rules.iter().enumerate() {
+        for (number, rule) in self.list.iter().enumerate() {
             if rule.needs_response && rule.test.holds(view, Some(response)) {
                 decided.matched.push(number as u16);
                 rule.apply(base, &mut decided.policy);
@@ -145,7 +145,7 @@ impl Rules {
     }
 
     fn matched<'r>(&'r self, decided: &'r Decided) -> impl Iterator<Item = &'r Rule> {
-        decided.matched.iter().map(|number| &self.rules[usize::from(*number)])
+        decided.matched.iter().map(|number| &self.list[usize::from(*number)])
     }
 
     fn acts<'r>(&'r self, decided: &'r Decided) -> impl Iterator<Item = &'r Act> {
@@ -171,7 +171,7 @@ impl Rules {
 
     /// The names of all origins that rules may choose.
     pub fn origins(&self) -> impl Iterator<Item = &str> {
-        self.rules.iter().flat_map(|rule| rule.actions.iter()).filter_map(|act| match act {
+        self.list.iter().flat_map(|rule| rule.actions.iter()).filter_map(|act| match act {
             Act::Origin(name) => Some(&**name),
             _ => None,
         })
