@@ -47,6 +47,7 @@ impl PyNode {
     }
 
     #[getter]
+    #[allow(clippy::unused_self)] // a property of the object, as Python sees it
     fn version(&self) -> &'static str {
         env!("CARGO_PKG_VERSION")
     }
