@@ -33,6 +33,15 @@ pub struct RequestFacts<'a> {
 }
 
 impl<'a> RequestFacts<'a> {
+    /// Whether the answer may be other than the whole response: conditions (RFC 9110 section 13) or a range.
+    pub fn is_conditional(&self) -> bool {
+        self.range.is_some()
+            || !self.if_none_match.is_empty()
+            || self.if_modified_since.is_some()
+            || !self.if_match.is_empty()
+            || self.if_unmodified_since.is_some()
+    }
+
     /// A request without any field that matters: what a background revalidation asks.
     pub fn plain(method: &'a Method) -> Self {
         RequestFacts {

@@ -132,12 +132,14 @@ fn canonical_ipv6(name: &[u8]) -> Result<Cow<'_, [u8]>, TargetError> {
 }
 
 /// Puts a port that is not the default back, reusing `raw` when it already reads that way.
-fn with_port<'a>(raw: &'a [u8], name: Cow<'a, [u8]>, port: u16) -> Cow<'a, [u8]> {
-    let mut digits = itoa::Buffer::new();
-    let mut host = name.into_owned();
-    host.push(b':');
-    host.extend_from_slice(digits.format(port).as_bytes());
-    if host == raw { Cow::Borrowed(raw) } else { Cow::Owned(host) }
+fn with_port<'a>(raw: &'a [u8], name: Cow<'_, [u8]>, port: u16) -> Cow<'a, [u8]> {
+    let mut buffer = itoa::Buffer::new();
+    let digits = buffer.format(port).as_bytes();
+    let is_as_sent = raw.strip_prefix(&*name).and_then(|rest| rest.strip_prefix(b":")) == Some(digits);
+    if is_as_sent {
+        return Cow::Borrowed(raw);
+    }
+    Cow::Owned([&name, b":".as_slice(), digits].concat())
 }
 
 /// What the scan of a target has to know about a byte.

@@ -71,7 +71,8 @@ fn select(
         trace,
         close: false,
     };
-    let validators = Validators::of(head);
+    // Nothing is compared where the request compares nothing.
+    let validators = if facts.is_conditional() { Validators::of(head) } else { Validators::default() };
     match precondition(facts, head.status(), &validators, received) {
         Precondition::Pass => {}
         Precondition::NotModified => {
