@@ -76,7 +76,7 @@ pub fn canonical_host(raw: &[u8], scheme: Scheme) -> Result<Cow<'_, [u8]>, Targe
     let name = if name.first() == Some(&b'[') { canonical_ipv6(name)? } else { canonical_name(name)? };
     match port {
         None => Ok(name),
-        Some(port) => Ok(with_port(raw, name, port)),
+        Some(port) => Ok(with_port(raw, &name, port)),
     }
 }
 
@@ -132,14 +132,14 @@ fn canonical_ipv6(name: &[u8]) -> Result<Cow<'_, [u8]>, TargetError> {
 }
 
 /// Puts a port that is not the default back, reusing `raw` when it already reads that way.
-fn with_port<'a>(raw: &'a [u8], name: Cow<'_, [u8]>, port: u16) -> Cow<'a, [u8]> {
+fn with_port<'a>(raw: &'a [u8], name: &[u8], port: u16) -> Cow<'a, [u8]> {
     let mut buffer = itoa::Buffer::new();
     let digits = buffer.format(port).as_bytes();
-    let is_as_sent = raw.strip_prefix(&*name).and_then(|rest| rest.strip_prefix(b":")) == Some(digits);
+    let is_as_sent = raw.strip_prefix(name).and_then(|rest| rest.strip_prefix(b":")) == Some(digits);
     if is_as_sent {
         return Cow::Borrowed(raw);
     }
-    Cow::Owned([&name, b":".as_slice(), digits].concat())
+    Cow::Owned([name, b":", digits].concat())
 }
 
 /// What the scan of a target has to know about a byte.
