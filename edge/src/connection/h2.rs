@@ -22,6 +22,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use super::content::{Piece, Source};
 use super::deadline::Deadline;
 use super::exchange::{Asked, Sent, done};
+use super::gather::{Cork, Gathered};
 use super::{Peer, Stream, count};
 use crate::answer::{Answer, Content, Head, adorn};
 use crate::deliver::has_content;
@@ -45,10 +46,11 @@ pub async fn serve(node: Arc<Node>, stream: Stream, peer: Peer) {
     count(&node, Protocol::H2);
     let snapshot = node.snapshot();
     let limits = &snapshot.limits;
+    let (stream, cork) = Gathered::new(stream);
     let handshake = builder(limits).handshake::<_, Bytes>(stream);
     let within = Duration::from_millis(limits.header_ms.into());
     let Ok(Ok(connection)) = tokio::time::timeout(within, handshake).await else { return };
-    let mut door = Door { node, peer: Arc::new(peer), scratch: Scratch::default(), open: Arc::default() };
+    let mut door = Door { cork, node, peer: Arc::new(peer), scratch: Scratch::default(), open: Arc::default() };
     door.run(connection).await;
 }
 
@@ -69,6 +71,7 @@ fn builder(limits: &Limits) -> h2::server::Builder {
 struct Door {
     node: Arc<Node>,
     peer: Arc<Peer>,
+    cork: Arc<Cork>,
     scratch: Scratch,
     /// Streams whose task is running.
     open: Arc<AtomicUsize>,
@@ -83,7 +86,7 @@ enum Event {
 }
 
 impl Door {
-    async fn run(&mut self, mut connection: Connection<Stream, Bytes>) {
+    async fn run(&mut self, mut connection: Connection<Gathered, Bytes>) {
         let node = self.node.clone();
         let mut draining = std::pin::pin!(node.drain.begins());
         let mut drained = false;
@@ -92,11 +95,8 @@ impl Door {
         let mut leaving = false;
         loop {
             let event = std::future::poll_fn(|cx| {
-                if let Poll::Ready(accepted) = connection.poll_accept(cx) {
-                    return Poll::Ready(match accepted {
-                        Some(Ok(stream)) => Event::Stream(Box::new(stream)),
-                        Some(Err(_)) | None => Event::End,
-                    });
+                if let Poll::Ready(event) = self.poll_stream(cx, &mut connection) {
+                    return Poll::Ready(event);
                 }
                 if !drained && draining.as_mut().poll(cx).is_ready() {
                     drained = true;
@@ -121,6 +121,19 @@ impl Door {
                 Event::End => return,
             }
         }
+    }
+
+    /// The next stream. Answers given since the last one leave together, once there is none.
+    fn poll_stream(&self, cx: &mut Context<'_>, connection: &mut Connection<Gathered, Bytes>) -> Poll<Event> {
+        self.cork.put_in();
+        let mut accepted = connection.poll_accept(cx);
+        if accepted.is_pending() && self.cork.take_out() {
+            accepted = connection.poll_accept(cx);
+        }
+        accepted.map(|accepted| match accepted {
+            Some(Ok(stream)) => Event::Stream(Box::new(stream)),
+            Some(Err(_)) | None => Event::End,
+        })
     }
 
     fn idle(&self) -> Duration {
