@@ -90,7 +90,9 @@ impl AsyncWrite for Gathered {
             }
         }
         this.held.reserve(offered);
-        bufs.iter().for_each(|buf| this.held.extend_from_slice(buf));
+        for buf in bufs {
+            this.held.extend_from_slice(buf);
+        }
         this.cork.holds.store(true, Relaxed);
         Poll::Ready(Ok(offered))
     }
