@@ -161,7 +161,7 @@ mod tests {
             gathered.shutdown().await.unwrap();
         };
         let mut got = Vec::new();
-        let (_, read) = tokio::join!(sent, client.read_to_end(&mut got));
+        let ((), read) = tokio::join!(sent, client.read_to_end(&mut got));
         read.unwrap();
         assert_eq!(got, [b"small".as_slice(), &large, b"end"].concat());
     }
