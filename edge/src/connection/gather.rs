@@ -22,6 +22,7 @@ const GATHER_BYTES: usize = 16 << 10;
 #[derive(Debug, Default)]
 pub struct Cork {
     is_in: AtomicBool,
+    /// Something was written and is not known to have left.
     holds: AtomicBool,
 }
 
@@ -30,7 +31,7 @@ impl Cork {
         self.is_in.store(true, Relaxed);
     }
 
-    /// Takes the cork out; true when something is held back and has to be flushed.
+    /// Takes the cork out; true when something was written since the last flush in earnest.
     pub fn take_out(&self) -> bool {
         self.is_in.store(false, Relaxed);
         self.holds.load(Relaxed)
@@ -60,7 +61,6 @@ impl Gathered {
             }
         }
         self.held.clear();
-        self.cork.holds.store(false, Relaxed);
         Poll::Ready(Ok(()))
     }
 }
@@ -83,6 +83,7 @@ impl AsyncWrite for Gathered {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let offered: usize = bufs.iter().map(|buf| buf.len()).sum();
+        this.cork.holds.store(true, Relaxed);
         if this.held.len() + offered > GATHER_BYTES {
             ready!(this.poll_drain(cx))?;
             if offered >= GATHER_BYTES {
@@ -93,7 +94,6 @@ impl AsyncWrite for Gathered {
         for buf in bufs {
             this.held.extend_from_slice(buf);
         }
-        this.cork.holds.store(true, Relaxed);
         Poll::Ready(Ok(offered))
     }
 
@@ -107,7 +107,10 @@ impl AsyncWrite for Gathered {
             return Poll::Ready(Ok(()));
         }
         ready!(this.poll_drain(cx))?;
-        Pin::new(&mut this.stream).poll_flush(cx)
+        // Under TLS, what was written may still wait for the socket: only then is nothing held back any more.
+        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        this.cork.holds.store(false, Relaxed);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
