@@ -38,7 +38,7 @@ examples:
   HEADLAND_TOKEN=... headland purge --prefix https://www.example.com/news/ --soft
   HEADLAND_TOKEN=... headland purge --tag article-17 --admin 10.0.0.5:9090
 
-Soft makes stale: the object is still served while it is revalidated, or when the origin fails.
+Soft makes stale: the object is still served within its grace while it is fetched anew, or when the origin fails.
 """
 
 _EXPLAIN_EXAMPLES: Final = """\

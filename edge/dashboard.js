@@ -49,12 +49,13 @@ function share(element, part) { element.style.width = (100 * part) + "%"; }
 function line(svg, values, top) {
   const known = values.filter((value) => !none(value));
   const max = top || Math.max(...known, 1e-9) * 1.15, width = 180, height = 54;
-  const points = [];
+  const runs = [];  // seconds without a value are gaps, not slopes
   values.forEach((value, index) => {
-    if (!none(value)) points.push([width - (values.length - 1 - index), height - 3 - (height - 8) * Math.min(value / max, 1)]);
+    if (none(value)) return;
+    const x = width - (values.length - 1 - index), y = height - 3 - (height - 8) * Math.min(value / max, 1);
+    if (index === 0 || none(values[index - 1])) runs.push([[x - 1, y]]);
+    runs[runs.length - 1].push([x, y]);
   });
-  if (points.length < 2) { svg.replaceChildren(); return; }
-  const path = points.map(([x, y]) => x.toFixed(1) + " " + y.toFixed(1)).join(" L ");
   svg.setAttribute("viewBox", "0 0 " + width + " " + height);
   svg.setAttribute("preserveAspectRatio", "none");
   const draw = (kind, d) => {
@@ -63,8 +64,11 @@ function line(svg, values, top) {
     element.setAttribute("d", d);
     return element;
   };
-  const last = points[points.length - 1][0], first = points[0][0];
-  svg.replaceChildren(draw("area", "M " + first + " " + height + " L " + path + " L " + last + " " + height + " Z"), draw("stroke", "M " + path));
+  svg.replaceChildren(...runs.flatMap((points) => {
+    const path = points.map(([x, y]) => x.toFixed(1) + " " + y.toFixed(1)).join(" L ");
+    const first = points[0][0], last = points[points.length - 1][0];
+    return [draw("area", "M " + first + " " + height + " L " + path + " L " + last + " " + height + " Z"), draw("stroke", "M " + path)];
+  }));
 }
 
 function outcomes(total) {

@@ -114,7 +114,9 @@ class Service:
         """The one line that says where the node serves."""
         places = [f"{kind} on {address}" for kind, address in self.node.addresses()]
         places += [f"admin on {self.admin_address}"] if self.admin_address else []
-        return f"headland {self.configuration.settings.node.name} serving {', '.join(places)}"
+        name = self.configuration.settings.node.name
+        who = name if name == "headland" else f"headland {name}"  # a node without a name of its own has that one
+        return f"{who} serving {', '.join(places)}"
 
     async def asked_to_stop(self) -> None:
         """Return when SIGTERM or SIGINT came, or `ask_to_stop` was called."""

@@ -25,19 +25,21 @@ COLUMNS_MIN = 40
 """Columns that are used even if a terminal says it has fewer."""
 
 
-def line(interval: Interval) -> str:
-    """The line for one interval."""
+def line(interval: Interval, columns: int | None = None) -> str:
+    """The line for one interval; what does not fit into so many columns is left out, the last first."""
     figures, totals = interval.figures(), interval.newer.totals
     parts = [
         f"{interval.newer.requests():,} requests",
         f"{interval.requests_per_s:,.0f}/s",
         f"hit {_percent(figures['hit_ratio'])}",
-        f"first byte p50/p95: hit {_pair(figures['hit_p50_ms'], figures['hit_p95_ms'])}",
+        f"TTFB p50/p95: hit {_pair(figures['hit_p50_ms'], figures['hit_p95_ms'])}",
         f"miss {_pair(figures['miss_p50_ms'], figures['miss_p95_ms'])}",
         f"{totals['store']['objects']:,} stored",
         _size(totals["store"]["bytes"]),
     ]
-    return "  ".join(parts)
+    while columns is not None and len(parts) > 1 and len("  ".join(parts)) > columns:
+        parts.pop()
+    return "  ".join(parts)[:columns]
 
 
 class LiveLine:
@@ -70,7 +72,7 @@ class LiveLine:
         if self._rewrites:
             columns = max(shutil.get_terminal_size().columns - 1, COLUMNS_MIN)
             # Carriage return, the line, and what the last one left behind erased (ECMA-48: EL).
-            self._stream.write(f"\r{line(interval)[:columns]}\x1b[K")
+            self._stream.write(f"\r{line(interval, columns)}\x1b[K")
         elif self._ticks % PLAIN_TICKS == 0:
             self._stream.write(line(interval) + "\n")
         self._stream.flush()

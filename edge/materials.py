@@ -16,7 +16,7 @@ from edge import policy
 from edge.context import Token
 from edge.problems import Problem
 from edge.rule_table import Rule
-from edge.settings import Settings, TlsSettings, TokenSettings
+from edge.settings import LogSettings, Settings, TlsSettings, TokenSettings
 from edge.toml_lines import Path
 from origin.settings import OriginSettings
 
@@ -52,6 +52,8 @@ class Materials:
     tokens: list[Token] = field(default_factory=list)
     policies: dict[int, list[Rule]] = field(default_factory=dict)
     """Rules of Python files, by the index of their site."""
+    log_path: str = "-"
+    """The file of the access log, wherever the node is started; "-" is standard output."""
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -67,6 +69,7 @@ def read_materials(settings: Settings, base: FilePath) -> Materials:
     for index, token in enumerate(settings.admin.tokens):
         secret = _secret(reader, ("admin", "tokens", index), token)
         materials.tokens += [Token(token.name, secret, frozenset(token.scope))] if secret else []
+    materials.log_path = _log_path(reader, settings.log)
     for index, site in enumerate(settings.site):
         if site.policy is not None:
             materials.policies[index] = reader.policy(("site", index, "policy"), site.policy)
@@ -99,6 +102,15 @@ class _Reader:
         except policy.PolicyError as error:
             self.problems.append(Problem(path, str(error)))
             return []
+
+
+def _log_path(reader: _Reader, log: LogSettings) -> str:
+    if log.path == "-":
+        return log.path
+    file = reader.base / log.path
+    if log.format != "off" and not file.parent.is_dir():
+        reader.problems.append(Problem(("log", "path"), f'there is no directory "{file.parent}"'))
+    return str(file)
 
 
 def _certificate(reader: _Reader, index: int, tls: TlsSettings) -> Certificate | None:

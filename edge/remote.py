@@ -93,7 +93,7 @@ def explain(remote: Remote, url: str, headers: Sequence[tuple[str, str]], *, as_
     except ValueError as error:
         return _failed(Exit.USAGE, str(error))
     except (OSError, http.client.HTTPException) as error:
-        return _failed(Exit.UNREACHABLE, f"no answer from {remote.base}: {error}")
+        return _failed(Exit.UNREACHABLE, f"no answer from {remote.base}: {_reason(error)}")
     document = _document(body)
     if status >= 300 or document is None:
         reason = (
@@ -148,6 +148,11 @@ def _text(value: object) -> str:
     if value is None:
         return "-"
     return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def _reason(error: Exception) -> str:
+    """Without the number that Python puts in front."""
+    return error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
 
 
 def _failed(status: Exit, sentence: str) -> Exit:

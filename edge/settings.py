@@ -241,7 +241,7 @@ class LogSettings(BaseModel):
     format: Literal["off", "json", "combined"] = Field(
         "off", description="One JSON document or combined line per request."
     )
-    path: str = Field("-", min_length=1, description='A file to append to, or "-" for standard output.')
+    path: str = Field("-", min_length=1, description='A file to append to, beside this file; "-" is standard output.')
 
 
 class PurgeSettings(BaseModel):

@@ -33,7 +33,7 @@ def to_snapshot(settings: Settings, materials: Materials) -> bytes:
             "limits": settings.limits.model_dump(),
             "cache": _cache(settings),
             "purge": settings.purge.model_dump(),
-            "log": settings.log.model_dump(),
+            "log": {"format": settings.log.format, "path": materials.log_path},
             "pool": settings.pool.model_dump(),
             "origins": [_origin(name, origin, materials) for name, origin in settings.origin.items()],
             "sites": [_site(index, site, materials) for index, site in enumerate(settings.site)],

@@ -126,7 +126,8 @@ class PurgeClient:
             response = connection.getresponse()
             data = response.read(ANSWER_BYTES_MAX)
         except (OSError, http.client.HTTPException) as error:
-            raise Unreachable(f"no answer from {self.base}: {error}") from error
+            reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
+            raise Unreachable(f"no answer from {self.base}: {reason}") from error
         finally:
             connection.close()
         document = _document(data)
