@@ -54,7 +54,7 @@ pub(super) fn kind_of(name: &[u8]) -> Kind {
         return Kind::Plain;
     }
     if let Some(names) = NAMES.get(name.len())
-        && let Some((_, kind)) = names.iter().find(|(known, _)| same(name, known))
+        && let Some((_, kind)) = names.iter().find(|(known, _)| begins_alike(name, known) && same(name, known))
     {
         return *kind;
     }
@@ -65,6 +65,11 @@ pub(super) fn kind_of(name: &[u8]) -> Kind {
 }
 
 const X_FORWARDED: &[u8] = b"x-forwarded";
+
+/// The cheap half of [`same`]: most names differ in their first letter.
+fn begins_alike(name: &[u8], known: &[u8]) -> bool {
+    name.first().map(u8::to_ascii_lowercase) == known.first().copied()
+}
 
 /// Whether `name` is `known` (in lower case, and of the same length) in any spelling.
 fn same(name: &[u8], known: &[u8]) -> bool {
