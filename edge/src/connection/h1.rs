@@ -184,6 +184,8 @@ impl Connection {
     async fn serve_one(&mut self, head: RequestHead) -> After {
         self.served += 1;
         let started = Instant::now();
+        // The settings may have been reloaded while the head was awaited.
+        self.refresh_snapshot();
         let snapshot = self.snapshot.clone();
         let target = head.target().path_and_query();
         let received = Received {
@@ -231,6 +233,7 @@ impl Connection {
     fn discard_body(&mut self, head: &RequestHead, snapshot: &Snapshot) {
         if head.framing != BodyFraming::Empty {
             self.upload = Some(Upload::discard(head.framing, &snapshot.limits));
+            self.await_body_bytes(snapshot);
         }
     }
 
