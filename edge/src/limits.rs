@@ -21,6 +21,10 @@ pub const AUTHORITY_BYTES_MAX: usize = 260;
 /// Bytes of a head that its parser can take: it keeps 16-bit offsets, and the last ones of a head are its line ends.
 pub const HEAD_BYTES_CEILING: u32 = 64 * 1024;
 
+/// Bytes of an HTTP/2 window for request bodies: a connection has two of them, and no window is larger than 2^31-1
+/// (RFC 9113 6.9.1).
+pub const H2_WINDOW_BYTES_CEILING: u32 = (1 << 30) - 1;
+
 /// The bounds of a node, as the snapshot gives them.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -70,6 +74,9 @@ pub enum LimitsError {
     /// The parser could not take such a head.
     #[error("header_bytes must not exceed {HEAD_BYTES_CEILING}")]
     HeadAboveCeiling,
+    /// HTTP/2 knows no such window.
+    #[error("h2_window_bytes must not exceed {H2_WINDOW_BYTES_CEILING}")]
+    WindowAboveCeiling,
     /// No request could pass.
     #[error("{0} must be at least 1")]
     Zero(&'static str),
@@ -80,6 +87,9 @@ impl Limits {
     pub fn check(&self) -> Result<(), LimitsError> {
         if self.header_bytes > HEAD_BYTES_CEILING {
             return Err(LimitsError::HeadAboveCeiling);
+        }
+        if self.h2_window_bytes > H2_WINDOW_BYTES_CEILING {
+            return Err(LimitsError::WindowAboveCeiling);
         }
         for (name, value) in [("request_line_bytes", self.request_line_bytes), ("field_bytes", self.field_bytes)] {
             if value > self.header_bytes {
@@ -141,6 +151,7 @@ pub(crate) mod tests {
         let longer = LimitsError::LongerThanHead("field_bytes");
         assert_eq!(Limits { field_bytes: 20_000, ..SAMPLE }.check(), Err(longer));
         assert_eq!(Limits { header_bytes: 65_537, ..SAMPLE }.check(), Err(LimitsError::HeadAboveCeiling));
+        assert_eq!(Limits { h2_window_bytes: 1 << 30, ..SAMPLE }.check(), Err(LimitsError::WindowAboveCeiling));
         assert_eq!(Limits { h2_streams_max: 0, ..SAMPLE }.check(), Err(LimitsError::Zero("h2_streams_max")));
     }
 

@@ -102,7 +102,8 @@ impl PurgeDesk {
 
     fn hand_in(&self, request: PurgeRequest) -> Option<(u64, oneshot::Receiver<Settled>)> {
         let mut state = self.state.lock();
-        if state.answers.len() >= WAITING_MAX {
+        // One that is no longer waited for may still wait to be taken.
+        if state.answers.len().max(state.queue.len()) >= WAITING_MAX {
             return None;
         }
         let (sender, receiver) = oneshot::channel();
@@ -182,5 +183,7 @@ mod tests {
         let held: Vec<_> = (0..WAITING_MAX).map(|_| desk.hand_in(request()).unwrap()).collect();
         assert!(desk.hand_in(request()).is_none());
         drop(held);
+        desk.state.lock().answers.clear();
+        assert!(desk.hand_in(request()).is_none(), "nobody takes what waits");
     }
 }

@@ -9,6 +9,9 @@ use bytes::{Buf, Bytes};
 /// one of two parts, by more than the copy costs here.
 const COPIED_BYTES_MAX: usize = 4 << 10;
 
+/// Room for text that is kept between answers; a stream of small pieces may have needed more.
+const TEXT_KEPT_BYTES_MAX: usize = 16 << 10;
+
 /// Bytes waiting to be written: the text first, then the data, in order.
 #[derive(Debug, Default)]
 pub struct Outgoing {
@@ -72,6 +75,7 @@ impl Buf for Outgoing {
         count -= text;
         if self.text_sent == self.text.len() {
             self.text.clear();
+            self.text.shrink_to(TEXT_KEPT_BYTES_MAX);
             self.text_sent = 0;
         }
         self.data_bytes -= count;
