@@ -7,6 +7,8 @@
 //! more, and calls [`Lead::found`] when the object is there.
 //!
 //! A fill that ends without a response leaves the table before its followers are woken, so that one of them can lead.
+//! One that is outdated by an unsafe request ([`Collapse::outdate`]) leaves the table at once and serves those who
+//! follow it already, but is not to be stored: all variants of a key share one hash, so that they are found together.
 //! Lock order: a shard of the table, then a fill; wakers are called outside both.
 
 use std::sync::Arc;
@@ -64,7 +66,7 @@ impl Collapse {
     /// Joins the fill of a key, or starts one. `variant` is the hash of the Vary facts the request is known to need, 0
     /// when none are known yet; requests with different variants never share a fill.
     pub fn join(&self, key: KeyRef<'_>, variant: u64) -> Join {
-        let hash = fill_hash(key, variant);
+        let hash = fill_hash(key);
         let mut shard = self.table.shard(hash).lock();
         let Some(fill) = shard.find(hash, |fill| is_for(fill, key, variant)) else {
             return Join::Lead(self.start(&mut shard, hash, key, variant));
@@ -77,10 +79,21 @@ impl Collapse {
 
     /// Leads a fill without a client, to revalidate in the background; `None` when one is running.
     pub fn try_lead(&self, key: KeyRef<'_>, variant: u64) -> Option<Lead> {
-        let hash = fill_hash(key, variant);
+        let hash = fill_hash(key);
         let mut shard = self.table.shard(hash).lock();
         let running = shard.find(hash, |fill| is_for(fill, key, variant)).is_some();
         (!running).then(|| self.start(&mut shard, hash, key, variant))
+    }
+
+    /// What is stored under a key has become invalid (RFC 9111 section 4.4), and with it what is on its way there. Comes
+    /// before the removal from the store, so that whoever stores meanwhile sees one or the other.
+    pub fn outdate(&self, key: KeyRef<'_>) {
+        let hash = fill_hash(key);
+        let mut shard = self.table.shard(hash).lock();
+        while let Ok(entry) = shard.find_entry(hash, |fill| fill.key.as_ref() == key) {
+            let (fill, _) = entry.remove();
+            fill.outdate();
+        }
     }
 
     /// Memory that running fills hold, in bytes.
@@ -95,7 +108,7 @@ impl Collapse {
 
     fn start(&self, shard: &mut HashTable<Arc<Fill>>, hash: u64, key: KeyRef<'_>, variant: u64) -> Lead {
         let fill = Arc::new(Fill::new(CacheKey::from(key), variant, self.table.account.clone()));
-        shard.insert_unique(hash, fill.clone(), |fill| fill_hash(fill.key.as_ref(), fill.variant));
+        shard.insert_unique(hash, fill.clone(), |fill| fill_hash(fill.key.as_ref()));
         Lead { running: Running { fill, table: self.table.clone(), ended: false } }
     }
 }
@@ -108,7 +121,7 @@ impl Table {
 
     /// Takes a fill out; does nothing when it is out already.
     fn remove(&self, fill: &Arc<Fill>) {
-        let hash = fill_hash(fill.key.as_ref(), fill.variant);
+        let hash = fill_hash(fill.key.as_ref());
         let mut shard = self.shard(hash).lock();
         if let Ok(entry) = shard.find_entry(hash, |held| Arc::ptr_eq(held, fill)) {
             entry.remove();
@@ -116,8 +129,8 @@ impl Table {
     }
 }
 
-fn fill_hash(key: KeyRef<'_>, variant: u64) -> u64 {
-    key.short_hash() ^ variant
+fn fill_hash(key: KeyRef<'_>) -> u64 {
+    key.short_hash()
 }
 
 fn is_for(fill: &Fill, key: KeyRef<'_>, variant: u64) -> bool {
@@ -173,6 +186,11 @@ impl Lead {
     /// The key that is being filled.
     pub fn key(&self) -> &CacheKey {
         &self.running.fill.key
+    }
+
+    /// Whether an unsafe request has made the response invalid: then it is not to be stored.
+    pub fn is_outdated(&self) -> bool {
+        self.running.fill.is_outdated()
     }
 
     /// Shows the head to all followers, once. The answer says whether the body will be kept whole; a response too large
@@ -233,6 +251,12 @@ impl Sealed {
     /// The trailers to store.
     pub fn trailers(&self) -> Option<HeaderMap> {
         self.running.fill.trailers()
+    }
+
+    /// Whether an unsafe request has made the response invalid: then it is not to be stored. To be asked again after it
+    /// was stored.
+    pub fn is_outdated(&self) -> bool {
+        self.running.fill.is_outdated()
     }
 
     /// After the object was stored (or refused): shows the end to all readers and takes the fill out of the table.

@@ -12,7 +12,7 @@
 //! All state stands behind one lock that is held for a few instructions; wakers are called after it is released.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -138,6 +138,8 @@ pub(crate) enum End {
 pub(crate) struct Fill {
     pub(crate) key: CacheKey,
     pub(crate) variant: u64,
+    /// Made invalid by an unsafe request while it runs.
+    outdated: AtomicBool,
     account: Arc<FillAccount>,
     state: Mutex<State>,
 }
@@ -168,7 +170,15 @@ impl Fill {
             readers: Readers::default(),
             leader: None,
         };
-        Fill { key, variant, account, state: Mutex::new(state) }
+        Fill { key, variant, outdated: AtomicBool::new(false), account, state: Mutex::new(state) }
+    }
+
+    pub(crate) fn outdate(&self) {
+        self.outdated.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.outdated.load(Ordering::Acquire)
     }
 
     /// Registers a reader at the start of the body; refused in a window and beyond `readers_max`.

@@ -40,9 +40,9 @@ impl<'a, F> RequestView<'a, F> {
 
 /// What a condition may look at on the way back.
 #[derive(Debug, Clone, Copy)]
-pub struct ResponseView<'a> {
+pub struct ResponseView<'a, R = HeaderMap> {
     pub status: u16,
-    pub headers: &'a HeaderMap,
+    pub headers: &'a R,
 }
 
 /// A compiled condition.
@@ -104,7 +104,11 @@ impl Test {
     }
 
     /// Whether the condition holds. Without a response, tests on the response do not hold.
-    pub fn holds<F: Fields>(&self, request: &RequestView<'_, F>, response: Option<&ResponseView<'_>>) -> bool {
+    pub fn holds<F: Fields, R: Fields>(
+        &self,
+        request: &RequestView<'_, F>,
+        response: Option<&ResponseView<'_, R>>,
+    ) -> bool {
         match self {
             Test::Always => true,
             Test::All(list) => list.iter().all(|test| test.holds(request, response)),
@@ -119,7 +123,7 @@ impl Test {
             Test::Client(networks) => networks.contains(request.client),
             Test::Status(ranges) => response.is_some_and(|r| ranges.iter().any(|(a, b)| (*a..=*b).contains(&r.status))),
             Test::ResponseHeader(name, text) => {
-                response.is_some_and(|r| Fields::named(r.headers, name).any(|value| text.matches(value)))
+                response.is_some_and(|r| r.headers.named(name).any(|value| text.matches(value)))
             }
         }
     }

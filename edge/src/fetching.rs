@@ -4,16 +4,17 @@
 //! a task of its own ([`crate::fill`]), so it goes on when the client that began it leaves; that client is its first
 //! follower. What the cache has no part in is passed through on the request's own behalf.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use headland_cache::conditional::Validators;
 use headland_cache::invalidate::{invalidates, other_targets};
-use headland_cache::target::canonical_target;
+use headland_cache::target::{apply_query, canonical_target};
 use headland_cache::{
     Broken, BypassReason, CacheKey, FillHead, Follower, Join, KeyBuffer, NoHead, Object, Outcome, Policy, RequestFacts,
-    Reuse, Scheme, Standing, assess, may_serve_on_error,
+    Reuse, Scheme, Standing, StoredHead, assess, may_serve_on_error,
 };
 use headland_origin::{Group, Request, RequestBody, RequestFields, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -61,7 +62,13 @@ pub struct Plan<F> {
 
 impl<F: OwnedLines> Plan<F> {
     pub fn policy(&self) -> &Policy {
-        self.decided.policy.as_deref().unwrap_or(&self.site.policy)
+        self.decided.policy(&self.site.policy)
+    }
+
+    /// What the rules say of a stored response to this request.
+    pub fn decided_with(&self, head: &StoredHead) -> Cow<'_, Decided> {
+        let response = ResponseView { status: head.status(), headers: head };
+        self.site.rules.decided_with(&self.site.policy, &self.decided, &self.view(), &response)
     }
 
     pub fn group(&self) -> &Arc<Group> {
@@ -76,6 +83,18 @@ impl<F: OwnedLines> Plan<F> {
             target: &self.target,
             fields: &self.fields,
             client: self.client,
+        }
+    }
+
+    /// The key of a GET for a canonical target, which loses what the rules leave out of the query.
+    fn key_of(&self, target: &mut Vec<u8>, key: &mut KeyBuffer) {
+        let rules = &self.site.rules;
+        if let Some(query) = rules.key_query(&self.decided) {
+            apply_query(target, query);
+        }
+        key.begin(self.scheme, &self.host, target);
+        for name in rules.key_headers(&self.decided) {
+            key.part(name.as_bytes(), self.fields.first(name));
         }
     }
 
@@ -209,9 +228,11 @@ fn look_again<F: OwnedLines>(node: &Arc<Node>, plan: &mut Plan<F>, key: &CacheKe
     }
     let now = node.clock.now();
     let facts = RequestFacts::gather(&plan.method, &plan.fields);
-    if let Reuse::Serve(outcome) = assess(&facts, plan.policy(), &object.freshness, standing, now) {
-        return Some(edited(plan, deliver::stored(&object, &facts, outcome, now)));
+    let decided = plan.decided_with(&object.head);
+    if let Reuse::Serve(outcome) = assess(&facts, decided.policy(&plan.site.policy), &object.freshness, standing, now) {
+        return Some(edited(&plan.site, &decided, deliver::stored(&object, &facts, outcome, now)));
     }
+    drop(decided);
     // What is there now is what has to be validated.
     plan.stored = Some((object, standing));
     None
@@ -240,7 +261,7 @@ async fn lead_answer<F: OwnedLines + Clone + Send + Sync + 'static>(
             let facts = RequestFacts::gather(&plan.method, &plan.fields);
             let mut answer = deliver::stored(&object, &facts, Outcome::Revalidated, node.clock.now());
             answer.trace.origin = Some(origin);
-            edited(&plan, answer)
+            edited(&plan.site, &plan.decided_with(&object.head), answer)
         }
         (Err(_), Some(Handover::Own(response))) => {
             plan.decide_on_response(&ResponseView { status: response.status.as_u16(), headers: &response.headers });
@@ -267,7 +288,7 @@ fn follow_answer<F: OwnedLines>(
     let mut answer = deliver::filling(head, reader, &facts, plan.outcome, node.clock.now());
     answer.trace.collapsed = collapsed;
     answer.trace.key_hash = plan.key.as_ref().map(CacheKey::hash);
-    edited(plan, answer)
+    edited(&plan.site, &plan.decided_with(&head.head), answer)
 }
 
 /// An answer that no cache may share, to the client that caused it. Its own conditions were left out of the fill's
@@ -286,8 +307,9 @@ fn stale_answer<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>) -> Option<Answe
     let standing = node.ledger.check(object);
     let now = node.clock.now();
     let facts = RequestFacts::gather(&plan.method, &plan.fields);
-    may_serve_on_error(&facts, plan.policy(), &object.freshness, standing, now)
-        .then(|| edited(plan, deliver::stored(object, &facts, Outcome::StaleIfError, now)))
+    let decided = plan.decided_with(&object.head);
+    may_serve_on_error(&facts, decided.policy(&plan.site.policy), &object.freshness, standing, now)
+        .then(|| edited(&plan.site, &decided, deliver::stored(object, &facts, Outcome::StaleIfError, now)))
 }
 
 fn failed_answer<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, broken: Broken) -> Answer {
@@ -341,16 +363,18 @@ fn invalidate<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, response: &Respon
         return;
     }
     let mut key = KeyBuffer::default();
-    let mut forget = |target: &[u8]| {
-        key.begin(plan.scheme, &plan.host, target);
+    let mut forget = |target: &mut Vec<u8>| {
+        plan.key_of(target, &mut key);
+        // What is on its way into the store first, so that it cannot slip in behind.
+        node.collapse.outdate(key.key());
         node.store.remove(key.key());
     };
-    forget(&plan.target);
-    let mut canonical = Vec::new();
+    let mut canonical = plan.target.to_vec();
+    forget(&mut canonical);
     let https = plan.scheme == Scheme::Https;
     for other in other_targets(https, &plan.host, &plan.target, &response.headers) {
         if canonical_target(&other, &mut canonical).is_ok() {
-            forget(&canonical);
+            forget(&mut canonical);
         }
     }
 }
@@ -386,7 +410,7 @@ fn passed<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, response: Response) -
     };
     let (status, length) = (response.status, response.length);
     let answer = Answer { status, head: Head::Map(headers), length, part: None, content, trace, close: false };
-    edited(plan, answer)
+    edited(&plan.site, &plan.decided, answer)
 }
 
 pub fn origin_trace(response: &Response) -> OriginTrace {
@@ -399,10 +423,10 @@ pub fn origin_trace(response: &Response) -> OriginTrace {
     }
 }
 
-fn edited<F: OwnedLines>(plan: &Plan<F>, mut answer: Answer) -> Answer {
-    let rules = &plan.site.rules;
-    if rules.edits_response(&plan.decided) {
-        answer.edit(|headers: &mut HeaderMap| rules.edit_response(&plan.decided, headers));
+fn edited(site: &Site, decided: &Decided, mut answer: Answer) -> Answer {
+    let rules = &site.rules;
+    if rules.edits_response(decided) {
+        answer.edit(|headers: &mut HeaderMap| rules.edit_response(decided, headers));
     }
     answer
 }

@@ -114,7 +114,9 @@ fn is_failure(status: StatusCode) -> bool {
 fn may_be_hidden<F: OwnedLines>(node: &Node, plan: &Plan<F>, now: Time) -> bool {
     plan.stored.as_ref().is_some_and(|(object, _)| {
         let facts = RequestFacts::gather(&plan.method, &plan.fields);
-        may_serve_on_error(&facts, plan.policy(), &object.freshness, node.ledger.check(object), now)
+        let decided = plan.decided_with(&object.head);
+        let policy = decided.policy(&plan.site.policy);
+        may_serve_on_error(&facts, policy, &object.freshness, node.ledger.check(object), now)
     })
 }
 
@@ -167,10 +169,13 @@ fn confirm<F: OwnedLines>(
     let object = match updated(plan, stored, response, asked) {
         Update::Renewed(object) => {
             let object = Arc::new(*object);
-            if keep(node, &object) {
+            if keep(node, &object) && !lead.is_outdated() {
                 node.store.insert(object.clone());
             } else {
                 node.store.remove_object(stored);
+            }
+            if lead.is_outdated() {
+                node.store.remove_object(&object);
             }
             object
         }
@@ -308,9 +313,14 @@ async fn seal(node: &Node, lead: Lead, head: &FillHead, last: &[u8], trailers: O
             born: head.born,
             generation: node.store.next_generation(),
         });
-        if keep(node, &object) {
-            node.store.insert_in_steps(Arc::new(object)).await;
+        if keep(node, &object) && !sealed.is_outdated() {
+            let object = Arc::new(object);
+            node.store.insert_in_steps(object.clone()).await;
             node.metrics.here().stored.bump();
+            // An invalidation that found nothing to remove yet has left its mark.
+            if sealed.is_outdated() {
+                node.store.remove_object(&object);
+            }
         }
     }
     sealed.retire();

@@ -16,12 +16,13 @@ use std::sync::{Arc, LazyLock};
 
 use headland_cache::target::{apply_query, canonical_host, canonical_target};
 use headland_cache::{
-    BypassReason, KeyBuffer, MissReason, Mode, Outcome, Policy, RequestFacts, Reuse, Scheme, Standing, Time, assess,
+    BypassReason, KeyBuffer, MissReason, Mode, Outcome, Policy, RequestFacts, Reuse, Scheme, Standing, StoredHead,
+    Time, assess,
 };
 use http::{HeaderValue, Method, StatusCode, header};
 
 use crate::answer::Answer;
-use crate::condition::RequestView;
+use crate::condition::{RequestView, ResponseView};
 use crate::deliver;
 use crate::fetching::Plan;
 use crate::forward::{self, OwnedLines};
@@ -193,7 +194,15 @@ fn redirect<F>(status: u16, location: &str, view: &RequestView<'_, F>) -> Answer
 
 impl<'r, F: OwnedLines + Clone> Routed<'r, F> {
     fn policy(&self) -> &Policy {
-        self.decided.policy.as_deref().unwrap_or(&self.site.policy)
+        self.decided.policy(&self.site.policy)
+    }
+
+    /// What the rules say of a stored response to this request.
+    fn decided_with(&self, target: &[u8], head: &StoredHead) -> Cow<'_, Decided> {
+        let Received { method, fields, client, .. } = self.received;
+        let view = RequestView { method, host: &self.host, target, fields, client };
+        let response = ResponseView { status: head.status(), headers: head };
+        self.site.rules.decided_with(&self.site.policy, &self.decided, &view, &response)
     }
 
     /// Why the cache is left aside, if it is.
@@ -258,16 +267,25 @@ impl<F: OwnedLines + Clone> Keyed<'_, F> {
             Found::OtherVariant => return self.miss(node, snapshot, scratch, MissReason::Vary, None),
             Found::Purged => return self.miss(node, snapshot, scratch, MissReason::Purged, None),
         };
-        match assess(&self.facts, self.routed.policy(), &object.freshness, standing, now) {
+        let decided = self.routed.decided_with(&scratch.target, &object.head);
+        let reuse = assess(&self.facts, decided.policy(&self.routed.site.policy), &object.freshness, standing, now);
+        match reuse {
             Reuse::Serve(outcome) => {
                 let mut answer = deliver::stored(&object, &self.facts, outcome, now).of(self.routed.site);
-                self.edit(&mut answer);
+                self.edit(&decided, &mut answer);
+                drop(decided);
                 let refresh = (outcome == Outcome::StaleWhileRevalidate)
                     .then(|| Box::new(self.cached_plan(snapshot, scratch, outcome, Some((object, standing)))));
                 Next::Answer(answer, refresh)
             }
-            Reuse::Validate(reason) => self.miss(node, snapshot, scratch, reason, Some((object, standing))),
-            Reuse::Unusable(reason) => self.miss(node, snapshot, scratch, reason, None),
+            Reuse::Validate(reason) => {
+                drop(decided);
+                self.miss(node, snapshot, scratch, reason, Some((object, standing)))
+            }
+            Reuse::Unusable(reason) => {
+                drop(decided);
+                self.miss(node, snapshot, scratch, reason, None)
+            }
             Reuse::OnlyIfCached504 => Next::Answer(only_if_cached().of(self.routed.site), None),
         }
     }
@@ -306,10 +324,10 @@ impl<F: OwnedLines + Clone> Keyed<'_, F> {
         plan
     }
 
-    fn edit(&self, answer: &mut Answer) {
+    fn edit(&self, decided: &Decided, answer: &mut Answer) {
         let rules = &self.routed.site.rules;
-        if rules.edits_response(&self.routed.decided) {
-            answer.edit(|headers| rules.edit_response(&self.routed.decided, headers));
+        if rules.edits_response(decided) {
+            answer.edit(|headers| rules.edit_response(decided, headers));
         }
     }
 }

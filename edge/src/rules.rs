@@ -4,6 +4,7 @@
 //! applied when its head arrives, and may then still change caching and response headers. Later rules win over
 //! earlier ones; a redirect or a refusal ends the list.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use headland_cache::policy::{Mode, Policy};
@@ -86,6 +87,13 @@ pub struct Rules {
     any_response_edit: bool,
 }
 
+impl Decided {
+    /// The policy that holds, where `base` is the site's own.
+    pub fn policy<'p>(&'p self, base: &'p Policy) -> &'p Policy {
+        self.policy.as_deref().unwrap_or(base)
+    }
+}
+
 impl Rules {
     /// Compiles a list; the error is one sentence that begins with the rule's name.
     pub fn compile(settings: &[RuleSettings]) -> Result<Self, String> {
@@ -109,7 +117,7 @@ impl Rules {
     pub fn decide<F: Fields>(&self, base: &Policy, view: &RequestView<'_, F>) -> (Decided, Option<Verdict<'_>>) {
         let mut decided = Decided::default();
         for (number, rule) in self.list.iter().enumerate() {
-            if rule.needs_response || !rule.test.holds(view, None) {
+            if rule.needs_response || !rule.test.holds(view, None::<&ResponseView<'_>>) {
                 continue;
             }
             decided.matched.push(number as u16);
@@ -121,12 +129,12 @@ impl Rules {
     }
 
     /// Applies the rules that look at the response, after [`Rules::decide`].
-    pub fn decide_on_response<F: Fields>(
+    pub fn decide_on_response<F: Fields, R: Fields>(
         &self,
         base: &Policy,
         decided: &mut Decided,
         view: &RequestView<'_, F>,
-        response: &ResponseView<'_>,
+        response: &ResponseView<'_, R>,
     ) {
         if !self.any_needs_response {
             return;
@@ -137,6 +145,22 @@ impl Rules {
                 rule.apply(base, &mut decided.policy);
             }
         }
+    }
+
+    /// The same for a response that is not the request's last word, such as a stored one: what was decided on the request
+    /// alone is kept for the next response.
+    pub fn decided_with<'d, F: Fields, R: Fields>(
+        &self,
+        base: &Policy,
+        decided: &'d Decided,
+        view: &RequestView<'_, F>,
+        response: &ResponseView<'_, R>,
+    ) -> Cow<'d, Decided> {
+        let mut decided = Cow::Borrowed(decided);
+        if self.any_needs_response {
+            self.decide_on_response(base, decided.to_mut(), view, response);
+        }
+        decided
     }
 
     /// The names of the rules that matched.

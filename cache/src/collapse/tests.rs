@@ -493,3 +493,22 @@ fn five_thousandfollowers_share_one_fetch_and_one_copy() {
     assert!(places.all(|place| place == first));
     assert_eq!(collapse.fill_bytes(), 100_000);
 }
+
+#[test]
+fn an_outdated_fill_serves_its_followers_is_not_to_be_stored_and_takes_no_new_ones() {
+    let collapse = Collapse::new(LIMITS);
+    let (old, untouched) = (lead(&collapse, "/"), lead(&collapse, "/other"));
+    let Join::Lead(variant) = collapse.join(key("h", "/").as_ref(), 7) else { panic!("a variant of its own") };
+    let mut reader = old.follow().into_reader();
+    collapse.outdate(key("h", "/").as_ref());
+    assert!(old.is_outdated() && variant.is_outdated() && !untouched.is_outdated());
+    let next = lead(&collapse, "/");
+    old.publish(head(None, 100));
+    let sealed = old.seal(b"old", None).unwrap();
+    assert!(sealed.is_outdated());
+    sealed.retire();
+    assert_eq!(poll_frame(&mut reader), Poll::Ready(Some(Ok(Bytes::from_static(b"old")))));
+    // The end of the old one leaves its successor where it is.
+    assert!(!next.is_outdated());
+    drop(follow(&collapse, "/"));
+}

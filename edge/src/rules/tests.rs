@@ -107,3 +107,19 @@ fn keys_and_edits_come_from_the_rules_that_matched() {
     assert_eq!(headers.len(), 1);
     assert_eq!(headers["x-a"], "1");
 }
+
+#[test]
+fn a_stored_response_is_judged_without_changing_what_was_decided_on_the_request() {
+    let rules = compile(
+        r#"[{"name":"missing","when":{"status":[[404,404]]},"then":[{"grace-ms":1000},
+            {"response-header":{"set":{"name":"x-missing","value":"1"}}}]}]"#,
+    )
+    .unwrap();
+    let fields = HeaderMap::new();
+    let request = view(b"/", &fields);
+    let (decided, _) = rules.decide(&base(), &request);
+    let with = |status| rules.decided_with(&base(), &decided, &request, &ResponseView { status, headers: &fields });
+    let missing = with(404);
+    assert!(rules.edits_response(&missing) && missing.policy(&base()).grace.is_some());
+    assert!(!rules.edits_response(&with(200)) && !rules.edits_response(&decided));
+}
