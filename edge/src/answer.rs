@@ -154,9 +154,11 @@ impl Answer {
         Self::local(status, format!("{} {phrase}: {reason}\n", status.as_u16()))
     }
 
-    /// The answer when the origin could not be asked or broke off before its head: 502 or 504 with Proxy-Status.
-    pub fn origin_error(error: &FetchError) -> Self {
-        let status = if error.is_timeout() { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
+    /// The answer when the origin could not be asked or broke off before its head, with Proxy-Status: 502 or 504, unless
+    /// it was the client's fault, and which.
+    pub fn fetch_error(error: &FetchError, clients: Option<StatusCode>) -> Self {
+        let origins = if error.is_timeout() { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
+        let status = clients.unwrap_or(origins);
         let mut answer = Self::error(status, error.word());
         answer.trace.error =
             Some(Box::new(ErrorTrace { error: error.proxy_status_error(), cause: Cow::Owned(error.to_string()) }));

@@ -268,7 +268,7 @@ async fn lead_answer<F: OwnedLines + Clone + Send + Sync + 'static>(
             own_answer(node, &plan, response)
         }
         (Err(_), Some(Handover::Failed(error))) => {
-            stale_answer(node, &plan).unwrap_or_else(|| Answer::origin_error(&error))
+            stale_answer(node, &plan).unwrap_or_else(|| Answer::fetch_error(&error, None))
         }
         (Err(NoHead::Failed(broken)), _) => failed_answer(node, &plan, broken),
         (Err(_), _) => failed_answer(node, &plan, Broken::ABANDONED),
@@ -335,11 +335,8 @@ async fn pass<F: OwnedLines>(node: &Arc<Node>, mut plan: Box<Plan<F>>, body: Req
             passed(node, &plan, response)
         }
         Err(error) => {
-            let mut answer = Answer::origin_error(&error);
+            let mut answer = Answer::fetch_error(&error, client_fault(&error));
             answer.trace.outcome = plan.outcome;
-            if let Some(status) = client_fault(&error) {
-                answer.status = status;
-            }
             answer
         }
     }
