@@ -156,10 +156,11 @@ impl Answer {
 
     /// The answer when the origin could not be asked or broke off before its head, with Proxy-Status: 502 or 504, unless
     /// it was the client's fault, and which.
-    pub fn fetch_error(error: &FetchError, clients: Option<StatusCode>) -> Self {
+    pub fn fetch_error(error: &FetchError, clients: Option<StatusCode>, outcome: Outcome) -> Self {
         let origins = if error.is_timeout() { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
         let status = clients.unwrap_or(origins);
         let mut answer = Self::error(status, error.word());
+        answer.trace.outcome = outcome;
         answer.trace.error =
             Some(Box::new(ErrorTrace { error: error.proxy_status_error(), cause: Cow::Owned(error.to_string()) }));
         answer
@@ -197,7 +198,7 @@ pub fn adorn(answer: &Answer, snapshot: &Snapshot, scratch: &mut String, sink: &
     scratch.clear();
     write_cache_status(trace, &snapshot.names.node, scratch);
     sink.put(&CACHE_STATUS, scratch.as_bytes());
-    if snapshot.x_cache {
+    if snapshot.x_cache && trace.outcome != Outcome::Local {
         sink.put(&X_CACHE, if trace.outcome.is_hit() { b"HIT" } else { b"MISS" });
     }
     if let Some(part) = answer.part {

@@ -268,7 +268,7 @@ async fn lead_answer<F: OwnedLines + Clone + Send + Sync + 'static>(
             own_answer(node, &plan, response)
         }
         (Err(_), Some(Handover::Failed(error))) => {
-            stale_answer(node, &plan).unwrap_or_else(|| Answer::fetch_error(&error, None))
+            stale_answer(node, &plan).unwrap_or_else(|| Answer::fetch_error(&error, None, plan.outcome))
         }
         (Err(NoHead::Failed(broken)), _) => failed_answer(node, &plan, broken),
         (Err(_), _) => failed_answer(node, &plan, Broken::ABANDONED),
@@ -334,11 +334,7 @@ async fn pass<F: OwnedLines>(node: &Arc<Node>, mut plan: Box<Plan<F>>, body: Req
             remember(node, &plan, &response);
             passed(node, &plan, response)
         }
-        Err(error) => {
-            let mut answer = Answer::fetch_error(&error, client_fault(&error));
-            answer.trace.outcome = plan.outcome;
-            answer
-        }
+        Err(error) => Answer::fetch_error(&error, client_fault(&error), plan.outcome),
     }
 }
 
