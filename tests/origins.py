@@ -12,7 +12,7 @@ Answer = tuple[int, dict[str, str], bytes]
 
 
 class Origin:
-    """Answers GET and HEAD by a function of the target; a context that ends it."""
+    """Answers GET, HEAD and POST by a function of the target; a context that ends it."""
 
     def __init__(self, answer: Callable[[str], Answer] | None = None) -> None:
         self.asked: list[str] = []
@@ -33,7 +33,7 @@ class Origin:
                 if self.command != "HEAD":
                     self.wfile.write(body)
 
-            do_HEAD = do_GET  # noqa: N815 - the name that http.server looks for
+            do_HEAD = do_POST = do_GET  # noqa: N815 - the names that http.server looks for
 
             def log_message(self, *_arguments: object) -> None:
                 pass

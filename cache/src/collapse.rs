@@ -96,6 +96,12 @@ impl Collapse {
         }
     }
 
+    /// What is followed began before a purge that the follower came after: nobody follows it from now on.
+    pub fn outdate_followed(&self, follower: &Follower) {
+        follower.fill().outdate();
+        self.table.remove(follower.fill());
+    }
+
     /// Memory that running fills hold, in bytes.
     pub fn fill_bytes(&self) -> u64 {
         self.table.account.bytes()

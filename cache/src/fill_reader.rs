@@ -36,6 +36,10 @@ impl Follower {
         std::future::poll_fn(|cx| self.seat.fill.poll_head(self.seat.reader, cx)).await
     }
 
+    pub(crate) fn fill(&self) -> &Arc<Fill> {
+        &self.seat.fill
+    }
+
     /// The body, from its first byte.
     #[must_use]
     pub fn into_reader(self) -> FillReader {

@@ -76,6 +76,14 @@ impl<F: OwnedLines> Plan<F> {
         chosen.unwrap_or(&self.site.group)
     }
 
+    /// How the request stands before there is an answer.
+    pub fn trace(&self) -> Trace {
+        let mut trace = Trace::new(self.outcome);
+        trace.site = Some(self.site.metrics.clone());
+        trace.request_id = Some(self.request_id.clone());
+        trace
+    }
+
     pub fn view(&self) -> RequestView<'_, F> {
         RequestView {
             method: &self.method,
@@ -181,6 +189,7 @@ async fn collapsed<F: OwnedLines + Clone + Send + Sync + 'static>(
     key: &CacheKey,
 ) -> Answer {
     let mut variant = plan.stored.as_ref().map_or(0, |(object, _)| object.vary.hash());
+    let arrived = node.ledger.epoch();
     for _ in 0..JOINS_MAX {
         match node.collapse.join(key.as_ref(), variant) {
             Join::Crowded => break,
@@ -196,6 +205,10 @@ async fn collapsed<F: OwnedLines + Clone + Send + Sync + 'static>(
                 return lead_answer(node, plan, follower, handover).await;
             }
             Join::Follow(mut follower) => match follower.head().await {
+                // Who asks after a purge must not get what was fetched before it.
+                Ok(head) if head.born < arrived && is_purged(node, key, &head) => {
+                    node.collapse.outdate_followed(&follower);
+                }
                 Ok(head) if head.vary.matches(&plan.fields) => {
                     return follow_answer(node, &plan, &head, follower, true);
                 }
@@ -218,6 +231,10 @@ async fn collapsed<F: OwnedLines + Clone + Send + Sync + 'static>(
     }
     plan.outcome = Outcome::Bypass(BypassReason::Crowded);
     pass(node, plan, RequestBody::Empty).await
+}
+
+fn is_purged(node: &Node, key: &CacheKey, head: &FillHead) -> bool {
+    node.ledger.standing_of(key.as_ref(), &head.tags, head.born) != Standing::Clear
 }
 
 /// What the store has now; none when the origin still has to be asked.

@@ -38,6 +38,17 @@ pub struct Sent {
     pub complete: bool,
 }
 
+/// What the log says of a request whose client left before there was an answer, as NGINX does; nobody is sent it.
+const CLIENT_LEFT: u16 = 499;
+
+impl Sent {
+    /// The client left before there was an answer.
+    pub fn nothing() -> Self {
+        let now = Instant::now();
+        Sent { status: CLIENT_LEFT, bytes: 0, first: now, last: now, complete: false }
+    }
+}
+
 /// Delivering -> Done: counts the request and writes its line.
 pub fn done<F: Fields>(node: &Node, asked: &Asked<'_, F>, trace: &Trace, sent: &Sent) {
     let outcome = trace.outcome;

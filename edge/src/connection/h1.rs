@@ -17,7 +17,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
 use super::deadline::Deadline;
-use super::exchange::{Asked, done};
+use super::exchange::{Asked, Sent, done};
 use super::outgoing::Outgoing;
 use super::upload::{Progress, Upload};
 use super::{Peer, Stream, count};
@@ -202,19 +202,6 @@ impl Connection {
             now: self.node.clock.at(started),
         };
         let next = walk(&self.node, &snapshot, &mut self.scratch, received);
-        let answer = match next {
-            Next::Answer(answer, refresh) => {
-                fetching::refresh(&self.node, refresh);
-                self.discard_body(&head, &snapshot);
-                Some(answer)
-            }
-            Next::Purge(purge) => {
-                self.discard_body(&head, &snapshot);
-                Some(self.node.purges.purge(purge).await)
-            }
-            Next::Fetch(plan) => self.fetch(&head, &snapshot, plan).await,
-        };
-        let Some(answer) = answer else { return After::Drop };
         let asked = Asked {
             method: &head.method,
             host: head.authority().unwrap_or_default(),
@@ -224,6 +211,25 @@ impl Connection {
             http10: head.version == Version::Http10,
             client: self.peer.address.ip(),
             started,
+        };
+        let answer = match next {
+            Next::Answer(answer, refresh) => {
+                fetching::refresh(&self.node, refresh);
+                self.discard_body(&head, &snapshot);
+                answer
+            }
+            Next::Purge(purge) => {
+                self.discard_body(&head, &snapshot);
+                self.node.purges.purge(purge).await
+            }
+            Next::Fetch(plan) => {
+                let unanswered = plan.trace();
+                let Some(answer) = self.fetch(&head, &snapshot, plan).await else {
+                    done(&self.node, &asked, &unanswered, &Sent::nothing());
+                    return After::Drop;
+                };
+                answer
+            }
         };
         self.deliver(answer, &head, &snapshot, &asked).await
     }

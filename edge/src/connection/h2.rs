@@ -24,7 +24,7 @@ use super::deadline::Deadline;
 use super::exchange::{Asked, Sent, done};
 use super::gather::{Cork, Gathered};
 use super::{Peer, Stream, count};
-use crate::answer::{Answer, Content, Head, adorn};
+use crate::answer::{Answer, Content, Head, Trace, adorn};
 use crate::deliver::has_content;
 use crate::fetching;
 use crate::limits::Limits;
@@ -248,6 +248,7 @@ impl Exchange {
             RequestBody::Stream { body: UnsyncBoxBody::new(uploaded), length }
         };
         let node = self.node.clone();
+        let unanswered = plan.trace();
         let mut fetched = std::pin::pin!(fetching::fetch(node, plan, body));
         let answer = std::future::poll_fn(|cx| match self.respond.poll_reset(cx) {
             // The client wants no answer any more.
@@ -255,8 +256,9 @@ impl Exchange {
             Poll::Pending => fetched.as_mut().poll(cx).map(Some),
         })
         .await;
-        if let Some(answer) = answer {
-            self.answer(answer).await;
+        match answer {
+            Some(answer) => self.answer(answer).await,
+            None => self.done(&unanswered, &Sent::nothing()),
         }
     }
 
@@ -281,7 +283,7 @@ impl Exchange {
         };
         sent.first = Instant::now();
         sent.last = sent.first;
-        self.done(&answer, &sent);
+        self.done(&answer.trace, &sent);
     }
 
     /// Sends an answer as fast as the client takes it.
@@ -305,7 +307,7 @@ impl Exchange {
             }
         };
         sent.last = Instant::now();
-        self.done(&answer, &sent);
+        self.done(&answer.trace, &sent);
     }
 
     fn sent(&self, answer: &Answer) -> Sent {
@@ -333,7 +335,7 @@ impl Exchange {
         response
     }
 
-    fn done(&self, answer: &Answer, sent: &Sent) {
+    fn done(&self, trace: &Trace, sent: &Sent) {
         let asked = Asked {
             method: &self.parts.method,
             host: self.authority(),
@@ -344,7 +346,7 @@ impl Exchange {
             client: self.peer.address.ip(),
             started: self.started,
         };
-        done(&self.node, &asked, &answer.trace, sent);
+        done(&self.node, &asked, trace, sent);
     }
 }
 

@@ -121,6 +121,10 @@ impl Connection {
                 self.stream_out(Source::of(content), framing, &mut sent, snapshot).await
             }
         };
+        if !sent.complete {
+            // What was not taken was not sent.
+            sent.bytes = sent.bytes.saturating_sub(self.outgoing.remaining() as u64);
+        }
         sent.last = self.moment;
         sent.first = self.first_written.unwrap_or(self.moment);
         if !sent.complete && framing == ResponseFraming::UntilClose {
