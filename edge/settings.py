@@ -188,7 +188,11 @@ class LimitSettings(BaseModel):
         15 * _SECOND_MS, alias="header_time", ge=10, le=_HOUR_MS, description="For a whole request head to arrive."
     )
     idle_ms: int = Field(
-        75 * _SECOND_MS, alias="idle_time", ge=10, le=24 * _HOUR_MS, description="A kept connection without a request."
+        75 * _SECOND_MS,
+        alias="idle_time",
+        ge=10,
+        le=24 * _HOUR_MS,
+        description="A kept connection without a request, a tunnel without a byte.",
     )
     body_bytes_max: int = Field(
         1024 * _MIB, alias="body_size", ge=0, le=1024 * 1024 * _MIB, description="A request body."

@@ -39,7 +39,7 @@ pub struct Limits {
     pub field_bytes: u32,
     /// Milliseconds for a whole request head, from its first byte (from accept, for the first); then 408.
     pub header_ms: u32,
-    /// Milliseconds a kept connection may wait for its next request.
+    /// Milliseconds a kept connection may wait for its next request, or a tunnel for a byte.
     pub idle_ms: u32,
     /// Bytes of a request body; above it 413.
     pub body_bytes_max: u64,

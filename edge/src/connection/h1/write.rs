@@ -1,7 +1,7 @@
 //! Writing an answer on an HTTP/1.1 connection: head, content in its framing, and what follows from how it went.
 
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, Method, StatusCode};
@@ -258,7 +258,8 @@ impl Connection {
         let flushed = self.flush(snapshot).await.is_ok();
         let first = Instant::now();
         let input = self.input.split().freeze();
-        let bytes = if flushed { tunnel::carry(&mut self.stream, input, origin).await } else { 0 };
+        let idle = Duration::from_millis(snapshot.limits.idle_ms.into());
+        let bytes = if flushed { tunnel::carry(&mut self.stream, input, origin, idle).await } else { 0 };
         let last = Instant::now();
         let sent = Sent { status: answer.status.as_u16(), bytes, first, last, complete: flushed };
         done(&self.node, asked, &answer.trace, &sent);
