@@ -1,0 +1,99 @@
+"""One node with many sites before a scripted origin; tests keep apart by their paths and hosts."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import threading
+
+import pytest
+
+from tests.curls import Client
+from tests.processes import Headland
+from tests.scripted import WAIT_S, ScriptedOrigin, closed_port
+
+TOKEN = "a-token-for-tests"
+CONFIGURATION = """\
+[node]
+name = "pop1"
+workers = 2
+[listen]
+http = "127.0.0.1:0"
+[admin]
+listen = "127.0.0.1:0"
+state_dir = "state"
+tokens = [{{ name = "ci", env = "HEADLAND_TOKEN", scope = ["purge", "read"] }}]
+[cache]
+memory = "64MiB"
+object_max = "1MiB"
+[purge]
+allow = ["127.0.0.1/32"]
+
+[[site]]
+hosts = "*"
+origin = "app"
+[[site.rule]] # one key, another origin: how a test makes the origin fail
+header = {{ x-origin = "dead" }}
+origin = "dead"
+[[site.rule]]
+header = {{ x-origin = "hasty" }}
+origin = "hasty"
+
+[origin.app]
+servers = "{origin}"
+[origin.dead]
+servers = "http://127.0.0.1:{dead}"
+[origin.hasty]
+servers = "{origin}"
+[origin.hasty.deadlines]
+connect = "1s"
+first_byte = "200ms"
+between_bytes = "200ms"
+[origin.hasty.retries]
+attempts = 1
+[origin.hasty.ejection]
+failures = 0
+"""
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def origin():
+    with ScriptedOrigin() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def places(origin, tmp_path_factory):
+    pytest.importorskip("_headland", reason="the extension is not built: make develop")
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    file = tmp_path_factory.mktemp("scenarios") / "edge.toml"
+    file.write_text(CONFIGURATION.format(origin=origin.url, dead=closed_port()))
+    with Headland("serve", "--config", file, HEADLAND_TOKEN=TOKEN) as node:
+        yield node.serving()
+        assert node.process.poll() is None, node.rest_of("stderr")
+
+
+@pytest.fixture(params=["h1", "h2"])
+def client(request, places):
+    return Client(places["http"], request.param)
+
+
+@pytest.fixture
+def path():
+    return f"/{next(_numbers)}"
+
+
+@pytest.fixture
+def gate():
+    """An event that a script waits for; opened at the end of the test, whatever happens."""
+
+    class Gate(threading.Event):
+        def pass_through(self) -> None:
+            assert self.wait(WAIT_S)
+
+    gate = Gate()
+    yield gate
+    gate.set()

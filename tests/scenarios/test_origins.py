@@ -1,0 +1,171 @@
+"""Several servers, servers that fail, TLS and HTTP/2 towards the origin."""
+
+from __future__ import annotations
+
+import ssl
+from collections import Counter
+
+import pytest
+
+from tests import certificates, nginx
+from tests.curls import Client
+from tests.processes import Headland
+from tests.scripted import ScriptedOrigin, closed_port
+
+BASE = """\
+[node]
+name = "pop1"
+workers = 1
+[listen]
+http = "127.0.0.1:0"
+[admin]
+listen = "off"
+state_dir = "state"
+[[site]]
+hosts = "*"
+origin = "app"
+[origin.app]
+"""
+
+
+@pytest.fixture
+def serve(tmp_path):
+    pytest.importorskip("_headland", reason="the extension is not built: make develop")
+    nodes: list[Headland] = []
+
+    def start(text, version="h1"):
+        file = tmp_path / str(len(nodes)) / "edge.toml"
+        file.parent.mkdir()
+        file.write_text(BASE + text)
+        node = Headland("serve", "--config", file)
+        nodes.append(node)
+        return Client(node.serving()["http"], version)
+
+    yield start
+    for node in nodes:
+        with node:
+            pass
+
+
+@pytest.fixture
+def servers():
+    with ScriptedOrigin() as one, ScriptedOrigin() as two:
+        for server, name in ((one, "one"), (two, "two")):
+            server.says("/", {"Cache-Control": "no-store"}, name)
+        yield one, two
+
+
+def test_round_robin_gives_each_server_its_share(serve, servers):
+    client = serve(f'servers = ["{servers[0].url}", "{servers[1].url}"]')
+    counts = Counter(client.get("/").body for _ in range(10))
+    assert counts == {b"one": 5, b"two": 5}
+
+
+def test_weights_count(serve, servers):
+    client = serve(f'servers = [{{ url = "{servers[0].url}", weight = 3 }}, "{servers[1].url}"]')
+    counts = Counter(client.get("/").body for _ in range(16))
+    assert counts == {b"one": 12, b"two": 4}
+
+
+def test_least_connections_avoids_the_busy_server(serve, servers, gate):
+    client = serve(f'servers = ["{servers[0].url}", "{servers[1].url}"]\nbalance = "least-connections"')
+    for server in servers:
+
+        def wait(exchange):
+            gate.pass_through()
+            exchange.answer(200, {"Cache-Control": "no-store"}, "late")
+
+        server.at("/busy", wait)
+    with client.start("/busy") as busy:
+        while not (taken := [server.asked("/busy") != [] for server in servers]).count(True):
+            pass
+        idle = b"two" if taken[0] else b"one"
+        assert {client.get("/").body for _ in range(6)} == {idle}
+        gate.set()
+        assert busy.answer().body == b"late"
+
+
+def test_a_server_that_is_down_costs_no_client_an_error(serve, servers):
+    client = serve(
+        f'servers = ["http://127.0.0.1:{closed_port()}", "{servers[1].url}"]\n'
+        "[origin.app.ejection]\nfailures = 2\n[origin.app.retries]\nbudget_percent = 100"
+    )
+    assert {client.get("/").body for _ in range(20)} == {b"two"}
+
+
+def test_a_server_that_always_fails_is_ejected(serve, servers):
+    servers[0].at("/", lambda exchange: exchange.cut())
+    client = serve(
+        f'servers = ["{servers[0].url}", "{servers[1].url}"]\n'
+        '[origin.app.ejection]\nfailures = 2\nbase = "10m"\n[origin.app.retries]\nbudget_percent = 100'
+    )
+    answers = {client.get("/").status for _ in range(20)}
+    assert answers == {200}
+    assert len(servers[0].asked("/")) <= 4
+
+
+def test_a_backup_is_used_when_nothing_else_is_left(serve, servers):
+    budget = "[origin.app.retries]\nbudget_percent = 100"
+    backup = f'{{ url = "{servers[1].url}", backup = true }}'
+    client = serve(f'servers = ["{servers[0].url}", {backup}]\n{budget}')
+    assert {client.get("/").body for _ in range(5)} == {b"one"}
+    ejection = "[origin.app.ejection]\nfailures = 1\nmax_percent = 100"
+    client = serve(f'servers = ["http://127.0.0.1:{closed_port()}", {backup}]\n{ejection}\n{budget}')
+    assert {client.get("/").body for _ in range(5)} == {b"two"}
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return certificates.make(tmp_path / "ca", "ca.test", authority=True)
+
+
+@pytest.fixture
+def identity(tmp_path, authority):
+    return certificates.make(tmp_path / "server", "app.test", issuer=authority)
+
+
+@pytest.fixture
+def secure(identity):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(identity.cert_file, identity.key_file)
+    with ScriptedOrigin(context) as running:
+        running.says("/", {"Cache-Control": "max-age=60"}, "secure")
+        yield running
+
+
+def test_tls_to_the_origin_with_its_own_authority(serve, secure, authority):
+    client = serve(f'servers = "{secure.url}"\nca = "{authority.cert_file}"\nserver_name = "app.test"')
+    assert client.get("/").body == b"secure"
+    assert client.get("/").cache == "hit"
+
+
+@pytest.mark.parametrize("wrong", ["authority", "name", "system"])
+def test_an_origin_that_cannot_be_verified_gets_no_request(serve, secure, authority, tmp_path, wrong):
+    other = certificates.make(tmp_path / "other", "other.test", authority=True)
+    ca = {"authority": other, "name": authority, "system": None}[wrong]
+    name = "wrong.test" if wrong == "name" else "app.test"
+    trust = f'ca = "{ca.cert_file}"\n' if ca else ""
+    answer = serve(f'servers = "{secure.url}"\n{trust}server_name = "{name}"').get("/")
+    assert answer.status == 502
+    assert "error=tls_certificate_error" in answer.headers["proxy-status"]
+    assert "details=" in answer.headers["proxy-status"]
+    assert not secure.exchanges
+
+
+@pytest.mark.skipif(nginx.PROGRAM is None, reason="NGINX is not installed")
+@pytest.mark.parametrize("version", ["h1", "h2"])
+def test_http2_to_the_origin(serve, identity, authority, tmp_path, version):
+    server = f"""
+        ssl_certificate {identity.cert_file};
+        ssl_certificate_key {identity.key_file};
+        location / {{ add_header Cache-Control max-age=60; return 200 "$server_protocol $uri"; }}
+    """
+    with nginx.Nginx(tmp_path / "nginx", server, "ssl http2") as running:
+        client = serve(
+            f'servers = "https://127.0.0.1:{running.port}"\nca = "{authority.cert_file}"\nserver_name = "app.test"',
+            version,
+        )
+        for number in range(20):
+            answer = client.get(f"/{number}")
+            assert (answer.status, answer.body) == (200, f"HTTP/2.0 /{number}".encode())
+        assert client.get("/0").cache == "hit"

@@ -1,0 +1,135 @@
+"""A purge is seen by the very next request, whichever way it came."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from purge_api.client import PurgeClient
+from tests.scenarios.conftest import TOKEN
+
+FIELDS = {"Cache-Control": "max-age=60", "ETag": '"1"'}
+
+
+@pytest.fixture
+def purges(places):
+    return PurgeClient(f"http://{places['admin']}", TOKEN)
+
+
+@pytest.fixture
+def tagged(origin, path):
+    """Answers that carry the tag of their path, and can be confirmed."""
+
+    def script(exchange):
+        fields = FIELDS | {"Cache-Tag": f"tag{path[1:]}"}
+        if exchange.headers.get("If-None-Match") == '"1"':
+            exchange.answer(304, fields)
+        else:
+            exchange.answer(200, fields, str(exchange.number))
+
+    for where in (path, f"{path}/a", f"{path}/b"):
+        origin.at(where, script)
+    return path
+
+
+def items_of(kind, host, path):
+    return {
+        "url": [f"http://{host}{path}/a"],
+        "prefix": [f"http://{host}{path}/"],
+        "host": [host],
+        "tag": [f"tag{path[1:]}"],
+        "all": [],
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["url", "prefix", "host", "tag", "all"])
+@pytest.mark.parametrize("soft", [False, True])
+def test_the_next_request_knows(client, purges, tagged, kind, soft):
+    host, where = f"p{tagged[1:]}.test", f"{tagged}/a"
+    client.get(where, host=host)
+    assert client.get(where, host=host).cache == "hit"
+    purges.purge(kind, items_of(kind, host, tagged), soft=soft)
+    answer = client.get(where, host=host)
+    if soft:
+        assert (answer.body, answer.cache) == (b"1", "fwd=stale")
+        assert "fwd-status=304" in answer.headers["cache-status"]
+    else:
+        assert (answer.body, answer.cache) == (b"2", "fwd=miss; detail=purged; stored")
+    assert client.get(where, host=host).cache == "hit"
+
+
+@pytest.mark.parametrize("kind", ["url", "prefix", "host", "tag"])
+def test_nothing_else_is_purged(origin, client, purges, tagged, kind):
+    host, other = f"p{tagged[1:]}.test", f"q{tagged[1:]}.test"
+    origin.says(f"{tagged}-untagged", FIELDS, "x")
+    kept = [(other, f"{tagged}/a")] if kind != "tag" else [(host, f"{tagged}-untagged")]
+    kept += [(host, f"{tagged}/b")] if kind == "url" else []
+    kept += [(host, f"{tagged}-untagged")] if kind == "prefix" else []
+    for where in (*kept, (host, f"{tagged}/a")):
+        client.get(where[1], host=where[0])
+    purges.purge(kind, items_of(kind, host, tagged))
+    for name, where in kept:
+        assert client.get(where, host=name).cache == "hit", (name, where)
+
+
+def test_all_variants_of_a_url_are_purged(origin, client, purges, path):
+    origin.at(path, lambda it: it.answer(200, FIELDS | {"Vary": "X-Device"}, it.headers["X-Device"]))
+    devices = [f"X-Device: {name}" for name in "abc"]
+    for device in devices:
+        client.get(path, device)
+    purges.purge("url", [f"http://{client.address}{path}"])
+    for device in devices:
+        assert client.get(path, device).cache.endswith("stored")
+
+
+def test_a_soft_purge_lets_stale_be_served_while_it_refreshes(origin, client, purges, path):
+    fields = {"Cache-Control": "max-age=60, stale-while-revalidate=60"}
+    origin.at(path, lambda exchange: exchange.answer(200, fields, str(exchange.number)))
+    client.get(path)
+    purges.purge("url", [f"http://{client.address}{path}"], soft=True)
+    answer = client.get(path)
+    assert (answer.body, answer.cache) == (b"1", "hit; detail=stale-while-revalidate")
+    assert client.poll(lambda answer: answer.cache == "hit", path).body == b"2"
+
+
+def test_a_soft_purge_keeps_what_stands_in_for_a_dead_origin(origin, client, purges, path):
+    origin.says(path, {"Cache-Control": "max-age=60, stale-if-error=60"}, "kept")
+    client.get(path)
+    purges.purge("url", [f"http://{client.address}{path}"], soft=True)
+    answer = client.get(path, "X-Origin: dead")
+    assert (answer.body, answer.cache) == (b"kept", "hit; detail=stale-if-error")
+
+
+def test_a_hard_purge_leaves_nothing_to_stand_in(origin, client, purges, path):
+    origin.says(path, {"Cache-Control": "max-age=60, stale-if-error=60, stale-while-revalidate=60"}, "gone")
+    client.get(path)
+    purges.purge("url", [f"http://{client.address}{path}"])
+    assert client.get(path, "X-Origin: dead").status == 502
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_purge_on_the_data_port(client, tagged, soft):
+    client.get(tagged)
+    answer = client.get(tagged, *(["Soft-Purge: 1"] if soft else []), method="PURGE")
+    assert (answer.status, json.loads(answer.body)["status"]) == (200, "ok")
+    after = client.get(tagged)
+    assert after.cache == ("fwd=stale" if soft else "fwd=miss; detail=purged; stored")
+
+
+def test_purge_on_the_data_port_needs_an_allowed_address(origin, client, tagged):
+    client.get(tagged)
+    answer = client.get(tagged, method="PURGE", extra=("--interface", "127.0.0.2"))
+    assert answer.status == 403
+    assert client.get(tagged).cache == "hit"
+    assert [exchange.method for exchange in origin.asked(tagged)] == ["GET"]
+
+
+def test_a_forwarded_address_does_not_allow_a_purge(client, tagged):
+    fields = ("X-Forwarded-For: 127.0.0.1", "Forwarded: for=127.0.0.1")
+    answer = client.get(tagged, *fields, method="PURGE", extra=("--interface", "127.0.0.2"))
+    assert answer.status == 403
+
+
+def test_purging_what_is_not_there_is_fine(client, path):
+    assert client.get(path, method="PURGE").status == 200
