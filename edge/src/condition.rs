@@ -64,6 +64,15 @@ pub enum Test {
 }
 
 impl Test {
+    /// The statuses that a response must have for the condition to hold, where it names them.
+    pub fn statuses(&self) -> Option<&[(u16, u16)]> {
+        match self {
+            Test::Status(statuses) => Some(statuses),
+            Test::All(list) => list.iter().find_map(Test::statuses),
+            _ => None,
+        }
+    }
+
     /// Compiles a condition; the error is one sentence on what cannot be.
     pub fn compile(condition: &Condition) -> Result<Self, String> {
         Self::compile_at(condition, 0)

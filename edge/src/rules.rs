@@ -232,11 +232,17 @@ impl Rule {
     fn compile(settings: &RuleSettings) -> Result<Self, String> {
         let test = Test::compile(&settings.when)?;
         let needs_response = test.needs_response();
-        let actions: Box<[Act]> = settings.then.iter().map(Act::compile).collect::<Result<_, _>>()?;
+        let mut actions: Vec<Act> = settings.then.iter().map(Act::compile).collect::<Result<_, _>>()?;
+        // A lifetime is not meant for errors, unless its rule asks for their status.
+        let ttl = actions.iter().find_map(|act| if let Act::Ttl(ttl) = act { Some(*ttl) } else { None });
+        if let Some((ttl, statuses)) = ttl.zip(test.statuses()) {
+            let errors = statuses.iter().filter(|(_, to)| *to >= 400);
+            actions.extend(errors.map(|(from, to)| Act::TtlStatus(*from.max(&400), *to, ttl)));
+        }
         if needs_response && let Some(act) = actions.iter().find(|act| !act.possible_on_response()) {
             return Err(format!("{} cannot depend on the response", act.what()));
         }
-        Ok(Rule { name: settings.name.as_str().into(), test, needs_response, actions })
+        Ok(Rule { name: settings.name.as_str().into(), test, needs_response, actions: actions.into() })
     }
 
     fn apply(&self, base: &Policy, policy: &mut Option<Box<Policy>>) -> Option<Verdict<'_>> {

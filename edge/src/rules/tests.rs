@@ -123,3 +123,24 @@ fn a_stored_response_is_judged_without_changing_what_was_decided_on_the_request(
     assert!(rules.edits_response(&missing) && missing.policy(&base()).grace.is_some());
     assert!(!rules.edits_response(&with(200)) && !rules.edits_response(&decided));
 }
+
+#[test]
+fn a_lifetime_holds_for_errors_only_where_its_rule_asks_for_their_status() {
+    let rules = compile(
+        r#"[{"name":"any","when":{"response-header":{"name":"x","test":"present"}},"then":[{"ttl-ms":1000}]},
+            {"name":"some","when":{"all":[{"status":[[200,404]]},{"path":{"prefix":"/"}}]},"then":[{"ttl-ms":2000}]},
+            {"name":"last","when":{"response-header":{"name":"x","test":"present"}},"then":[{"ttl-ms":3000}]}]"#,
+    )
+    .unwrap();
+    let (fields, answered) =
+        (HeaderMap::new(), HeaderMap::from_iter([(HeaderName::from_static("x"), "1".parse().unwrap())]));
+    let view = view(b"/", &fields);
+    let ttl = |status| {
+        let (mut decided, _) = rules.decide(&base(), &view);
+        rules.decide_on_response(&base(), &mut decided, &view, &ResponseView { status, headers: &answered });
+        decided.policy.unwrap().ttl_for(status)
+    };
+    assert_eq!(ttl(200), Some(DeltaSeconds::saturating(3)), "the last word");
+    assert_eq!(ttl(404), Some(DeltaSeconds::saturating(2)));
+    assert_eq!(ttl(503), None);
+}
