@@ -337,21 +337,27 @@ impl Connection {
                         }
                     }
                     Poll::Ready(_) => return Poll::Ready(Err(())),
-                    Poll::Pending => {
-                        if !std::mem::replace(&mut waiting, true) {
-                            self.deadline.set(Instant::now(), wait);
-                        }
-                        return self.deadline.poll(cx).map(Err);
-                    }
+                    Poll::Pending => return self.poll_stalled(cx, &mut waiting, wait),
                 }
             }
-            // Under TLS the last record may still wait for the socket.
-            Pin::new(&mut self.stream).poll_flush(cx).map_err(drop)
+            // Under TLS the last records may still wait for the socket.
+            match Pin::new(&mut self.stream).poll_flush(cx) {
+                Poll::Ready(flushed) => Poll::Ready(flushed.map_err(drop)),
+                Poll::Pending => self.poll_stalled(cx, &mut waiting, wait),
+            }
         })
         .await?;
         self.moment = Instant::now();
         self.first_written.get_or_insert(self.moment);
         Ok(())
+    }
+
+    /// The client takes nothing: ready, as an error, once that lasts too long.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>, waiting: &mut bool, wait: Duration) -> Poll<Result<(), ()>> {
+        if !std::mem::replace(waiting, true) {
+            self.deadline.set(Instant::now(), wait);
+        }
+        self.deadline.poll(cx).map(Err)
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
