@@ -43,6 +43,7 @@ def assemble(
 
 def write(data: dict[str, object], folder: Path) -> None:
     """Both files, in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_bytes(orjson.dumps(data, option=orjson.OPT_INDENT_2))
     (folder / "report.html").write_text(page.render(data), encoding="utf-8")
 
