@@ -23,6 +23,7 @@ class Origin:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", "0")))
                 origin.asked.append(self.path)
                 status, headers, body = origin._answer(self.path)
                 self.send_response(status)

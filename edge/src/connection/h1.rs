@@ -239,7 +239,6 @@ impl Connection {
     fn discard_body(&mut self, head: &RequestHead, snapshot: &Snapshot) {
         if head.framing != BodyFraming::Empty {
             self.upload = Some(Upload::discard(head.framing, &snapshot.limits));
-            self.await_body_bytes(snapshot);
         }
     }
 
@@ -264,14 +263,9 @@ impl Connection {
                 encode::interim(self.outgoing.text(), StatusCode::CONTINUE, &http::HeaderMap::new());
                 self.flush(snapshot).await.ok()?;
             }
-            self.await_body_bytes(snapshot);
         }
         let fetched = std::pin::pin!(fetching::fetch(self.node.clone(), plan, body));
         self.await_unless_gone(fetched).await
-    }
-
-    fn await_body_bytes(&mut self, snapshot: &Snapshot) {
-        self.deadline.set(Instant::now(), Duration::from_millis(snapshot.limits.body_idle_ms.into()));
     }
 
     /// Awaits the answer while the upload moves on; none when the client closes.
@@ -298,27 +292,12 @@ impl Connection {
         .await
     }
 
-    /// Moves the request body; its deadline counts from its last byte.
+    /// Moves the request body.
     fn poll_upload(&mut self, cx: &mut Context<'_>) {
         let Some(upload) = &mut self.upload else { return };
-        let before = self.input.len();
-        match upload.poll(cx, &mut self.stream, &mut self.input) {
-            Poll::Ready(Progress::Whole) => self.upload = None,
-            Poll::Ready(failed) => {
-                self.upload = None;
-                self.upload_failed = Some(failed);
-            }
-            Poll::Pending if self.input.len() != before => {
-                let wait = Duration::from_millis(self.snapshot.limits.body_idle_ms.into());
-                self.deadline.set(Instant::now(), wait);
-            }
-            Poll::Pending => {
-                if self.deadline.poll(cx).is_ready() {
-                    upload.time_out();
-                    self.upload = None;
-                    self.upload_failed = Some(Progress::Gone);
-                }
-            }
+        if let Poll::Ready(progress) = upload.poll(cx, &mut self.stream, &mut self.input) {
+            self.upload = None;
+            self.upload_failed = Some(progress).filter(|progress| *progress != Progress::Whole);
         }
     }
 

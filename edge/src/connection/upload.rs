@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use headland_origin::{BodyFault, RequestBody};
@@ -9,6 +10,7 @@ use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio_util::io::poll_read_buf;
 
+use super::deadline::Deadline;
 use super::h1::READ_BYTES;
 use super::relay::{Feeder, relay};
 use super::stream::Stream;
@@ -22,6 +24,10 @@ pub struct Upload {
     feeder: Option<Feeder>,
     /// Bytes of data that were dropped.
     pub dropped: u64,
+    /// How long the client may be silent.
+    idle: Duration,
+    /// When it has been, while it is waited for. An origin that takes nothing has deadlines of its own.
+    deadline: Deadline,
 }
 
 /// How far an upload has come.
@@ -43,14 +49,20 @@ impl Upload {
             BodyFraming::Length(length) => Some(length),
             BodyFraming::Empty | BodyFraming::Chunked => None,
         };
-        let upload =
-            Upload { decoder: BodyDecoder::new(framing, limits.body_bytes_max), feeder: Some(feeder), dropped: 0 };
+        let mut upload = Upload::discard(framing, limits);
+        upload.feeder = Some(feeder);
         (upload, RequestBody::Stream { body: UnsyncBoxBody::new(relayed), length })
     }
 
     /// Begins to read a body that nobody wants.
     pub fn discard(framing: BodyFraming, limits: &Limits) -> Self {
-        Upload { decoder: BodyDecoder::new(framing, limits.body_bytes_max), feeder: None, dropped: 0 }
+        Upload {
+            decoder: BodyDecoder::new(framing, limits.body_bytes_max),
+            feeder: None,
+            dropped: 0,
+            idle: Duration::from_millis(limits.body_idle_ms.into()),
+            deadline: Deadline::default(),
+        }
     }
 
     /// Moves what can be moved without waiting. Pending means: for the client's bytes, or for the origin to take some.
@@ -60,7 +72,10 @@ impl Upload {
                 match feeder.poll_ready(cx) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(_)) => self.feeder = None,
-                    Poll::Pending => return Poll::Pending,
+                    Poll::Pending => {
+                        self.deadline.clear();
+                        return Poll::Pending;
+                    }
                 }
             }
             match self.decoder.next(input) {
@@ -82,9 +97,9 @@ impl Upload {
                 Ok(Piece::NeedMore) => {
                     input.reserve(READ_BYTES);
                     match poll_read_buf(Pin::new(&mut *stream), cx, input) {
-                        Poll::Ready(Ok(1..)) => {}
+                        Poll::Ready(Ok(1..)) => self.deadline.clear(),
                         Poll::Ready(_) => return Poll::Ready(self.end(BodyFault::Disconnected, Progress::Gone)),
-                        Poll::Pending => return Poll::Pending,
+                        Poll::Pending => return self.poll_silent(cx),
                     }
                 }
                 Err(refusal) => {
@@ -98,9 +113,13 @@ impl Upload {
         }
     }
 
-    /// The client has been silent for too long.
-    pub fn time_out(&mut self) {
-        self.end(BodyFault::Timeout, Progress::Gone);
+    /// Nothing comes from the client: for too long?
+    fn poll_silent(&mut self, cx: &mut Context<'_>) -> Poll<Progress> {
+        if !self.deadline.is_set() {
+            self.deadline.set(Instant::now(), self.idle);
+        }
+        std::task::ready!(self.deadline.poll(cx));
+        Poll::Ready(self.end(BodyFault::Timeout, Progress::Gone))
     }
 
     fn end(&mut self, fault: BodyFault, progress: Progress) -> Progress {

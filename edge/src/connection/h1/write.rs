@@ -47,7 +47,7 @@ impl Connection {
         if !keep {
             return After::Close;
         }
-        self.finish_body(snapshot).await
+        self.finish_body().await
     }
 
     /// Whether the connection can serve another request after this answer, as far as is known before it is written.
@@ -66,11 +66,10 @@ impl Connection {
     }
 
     /// Reads the rest of a request body after the answer, if it is small enough to be worth it.
-    async fn finish_body(&mut self, snapshot: &Snapshot) -> After {
+    async fn finish_body(&mut self) -> After {
         if self.upload.is_none() && self.upload_failed.is_none() {
             return After::Keep;
         }
-        self.await_body_bytes(snapshot);
         std::future::poll_fn(|cx| {
             self.poll_upload(cx);
             match &self.upload {
