@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,7 @@ PROGRAM = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/lo
 START_S = 10.0
 """Seconds until it must take connections."""
 MAIN = """\
+{user}
 daemon off;
 worker_processes 1;
 error_log {directory}/error.log;
@@ -47,7 +49,9 @@ class Nginx:
         self.port = closed_port()
         directory.mkdir(parents=True, exist_ok=True)
         file = directory / "nginx.conf"
-        file.write_text(MAIN.format(directory=directory, port=self.port, server=server, listen=listen))
+        # Its workers read what the test wrote, which is for the test's user only.
+        user = "user root;" if os.getuid() == 0 else ""
+        file.write_text(MAIN.format(user=user, directory=directory, port=self.port, server=server, listen=listen))
         assert PROGRAM is not None
         self.process = subprocess.Popen([PROGRAM, "-e", directory / "error.log", "-c", file])
 
