@@ -40,7 +40,7 @@ def base(stage, protocol):
 
 
 def fetch_all(stage, protocol, names, directory):
-    """All documents by one curl, several at a time; what went wrong by curl's own words."""
+    """All documents by one curl, several at a time; what went wrong in curl's own words."""
     script = []
     for name in names:
         url = f"{base(stage, protocol)}/doc/{quote(str(name))}"
@@ -60,8 +60,10 @@ def test_every_document_arrives_as_it_is(stage, tmp_path):
     names = documents()
     if len(names) < 1000:
         pytest.skip(f"{DOCUMENTATION} has only {len(names)} files")
-    for number, protocol in enumerate(PROTOCOLS):
-        directory = tmp_path / protocol
+    asked = []
+    # Without h2c: with prior knowledge curl 7.88 cannot use a connection again, be it NGINX's.
+    for number, protocol in enumerate(["h1", "h1", "h2"]):
+        directory = tmp_path / str(number)
         result = fetch_all(stage, protocol, names, directory)
         # With --parallel it shows its progress there as well, however silent it is told to be.
         assert result.returncode == 0, result.stderr
@@ -69,11 +71,9 @@ def test_every_document_arrives_as_it_is(stage, tmp_path):
         wrong = [name for name in names if (directory / name).read_bytes() != (DOCUMENTATION / name).read_bytes()]
         assert not wrong, f"{protocol}: {len(wrong)} of {len(names)} differ, first {wrong[0]}"
         shutil.rmtree(directory)
-        if number == 0:
-            asked = len(stage.origin.asked())
-    # The second and third time they came from memory, but for the other scheme, which is another key.
-    again = len(stage.origin.asked()) - asked
-    assert again <= len(names) + len(names) // 10
+        asked.append(len(stage.origin.asked()))
+    # The second time they came from memory; the third time is another scheme, and so another key.
+    assert asked[1] - asked[0] <= len(names) // 100
 
 
 def digest_of(stage, protocol, path):
@@ -144,7 +144,11 @@ def test_a_browser_shows_the_demo_site(tmp_path, page):
         sandbox = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", f"--user-data-dir={tmp_path}"]
         command = [
             BROWSER,
-            "--headless=new",
+            "--headless",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
             *sandbox,
             "--ignore-certificate-errors",
             "--virtual-time-budget=5000",
