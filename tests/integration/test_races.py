@@ -3,7 +3,6 @@
 import json
 import socket
 import threading
-import time
 import urllib.request
 
 import pytest
@@ -21,7 +20,7 @@ listen = "127.0.0.1:0"
 state_dir = "state"
 [log]
 format = "json"
-path = "access.log"
+path = "-"
 [purge]
 allow = ["127.0.0.0/8"]
 [[site]]
@@ -75,14 +74,20 @@ def versions():
 
 
 @pytest.fixture
-def node(tmp_path, versions):
-    """Where a node serves whose origin answers so."""
+def process(tmp_path, versions):
+    """A node whose origin answers so; its access log is on standard output."""
     with Origin(versions) as origin:
         file = tmp_path / "edge.toml"
         file.write_text(CONFIG.format(origin=origin.url))
         with Headland("serve", "--config", file) as headland:
-            yield headland.serving()["http"]
+            yield headland
         versions.release.set()
+
+
+@pytest.fixture
+def node(process):
+    """Where it serves."""
+    return process.serving()["http"]
 
 
 def test_a_fill_that_runs_while_a_post_succeeds_is_not_stored(node, versions):
@@ -107,15 +112,10 @@ def test_who_asks_after_a_purge_does_not_get_what_was_fetched_before_it(node, ve
     assert Request(f"http://{node}/a").answer() == b"version 2"
 
 
-def test_a_request_whose_client_leaves_before_its_answer_is_logged(node, versions, tmp_path):
+def test_a_request_whose_client_leaves_before_its_answer_is_logged(node, process, versions):
     host, port = node.rsplit(":", 1)
     with socket.create_connection((host, int(port))) as client:
         client.sendall(b"GET /left HTTP/1.1\r\nHost: a\r\n\r\n")
         assert versions.asked.wait(WAIT_S)
-    deadline = time.monotonic() + WAIT_S
-    log = tmp_path / "access.log"
-    while not (log.exists() and log.read_text().endswith("\n")):
-        assert time.monotonic() < deadline, "no line in the log"
-        time.sleep(0.01)
-    line = json.loads(log.read_text().splitlines()[0])
+    line = json.loads(process.line("stdout"))
     assert (line["target"], line["status"], line["complete"], line["cache"]) == ("/left", 499, False, "miss")
