@@ -6,12 +6,15 @@ import contextlib
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 WAIT_S = 10.0
 """Seconds after which a peer that says nothing is a failure of the test."""
+TRICKLE_S = 0.02
+"""Seconds between the bytes of a slow client."""
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCache-Control: no-store\r\n\r\nok"
 
 
@@ -105,7 +108,10 @@ class RawClient:
     def __init__(self, address: str) -> None:
         host, port = address.rsplit(":", 1)
         self._socket = socket.create_connection((host, int(port)), timeout=WAIT_S)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._pending = b""
+        self.was_reset = False
+        """Whether the connection ended by a reset."""
 
     def __enter__(self) -> Self:
         return self
@@ -114,6 +120,29 @@ class RawClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._socket.close()
+
+    def send_aside(self, data: bytes) -> None:
+        """Send from a thread of its own, for more than the buffers between take while nobody reads the answers."""
+        threading.Thread(target=self.send, args=(data,), daemon=True).start()
+
+    def trickle(self, byte: bytes) -> int:
+        """Send one byte again and again until the node says something; the answer's status, 0 without one."""
+        self._socket.settimeout(TRICKLE_S)
+        until = time.monotonic() + WAIT_S
+        while time.monotonic() < until and b"\r\n\r\n" not in self._pending:
+            self.send(byte)
+            with contextlib.suppress(TimeoutError):
+                if not self._read():
+                    break
+        return int(self._pending[9:12] or 0)
+
+    def until(self, mark: bytes) -> bytes:
+        """Everything up to and with `mark`; what follows stays for the next read."""
+        while mark not in self._pending:
+            assert self._read(), f"ended before {mark!r}: {self._pending!r}"
+        place = self._pending.index(mark) + len(mark)
+        taken, self._pending = self._pending[:place], self._pending[place:]
+        return taken
 
     def send(self, data: bytes) -> None:
         """Send bytes; a node that has closed already is no error here."""
@@ -157,6 +186,7 @@ class RawClient:
         try:
             data = self._socket.recv(65536)
         except ConnectionResetError:
+            self.was_reset = True
             return False
         self._pending += data
         return bool(data)
