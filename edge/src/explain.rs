@@ -1,6 +1,6 @@
 //! What a GET for a URL would meet now, and why: the same walk as a request's, told instead of taken.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use headland_cache::target::canonical_url;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::condition::RequestView;
 use crate::node::Node;
 use crate::request::Found;
-use crate::rules::{Decided, Rules, Verdict};
+use crate::rules::{Decided, Verdict};
 use crate::snapshot::{Site, Snapshot};
 
 /// Explains a URL; the error is one sentence.
@@ -41,24 +41,15 @@ pub fn canonical(node: &Node, url: &str) -> Result<(&'static str, String, String
     let Some(site) = snapshot.sites.find(parsed.host.as_bytes()) else {
         return Ok((parsed.scheme.word(), parsed.host, parsed.target));
     };
-    let fields = HeaderMap::new();
-    let view = view(parsed.host.as_bytes(), parsed.target.as_bytes(), &fields);
-    let (decided, _) = site.rules.decide(&site.policy, &view);
-    let target = keyed(&site.rules, &decided, parsed.target.as_bytes());
+    let target = site.keyed_target(parsed.host.as_bytes(), parsed.target.as_bytes(), &HeaderMap::new(), NODE);
     Ok((parsed.scheme.word(), parsed.host, String::from_utf8_lossy(&target).into_owned()))
 }
 
-fn view<'a>(host: &'a [u8], target: &'a [u8], fields: &'a HeaderMap) -> RequestView<'a, HeaderMap> {
-    RequestView { method: &Method::GET, host, target, fields, client: IpAddr::from([127, 0, 0, 1]) }
-}
+/// Where the questions of the control side come from.
+const NODE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// The target as the site's rules key it.
-pub fn keyed(rules: &Rules, decided: &Decided, target: &[u8]) -> Vec<u8> {
-    let mut target = target.to_vec();
-    if let Some(query) = rules.key_query(decided) {
-        headland_cache::target::apply_query(&mut target, query);
-    }
-    target
+fn view<'a>(host: &'a [u8], target: &'a [u8], fields: &'a HeaderMap) -> RequestView<'a, HeaderMap> {
+    RequestView { method: &Method::GET, host, target, fields, client: NODE }
 }
 
 fn fields_of(headers: &[(String, String)]) -> Result<HeaderMap, String> {
@@ -93,7 +84,7 @@ impl Place {
             Verdict::Deny { status } => json!({"outcome": "local", "status": status}),
         });
         let mut key = KeyBuffer::new();
-        key.begin(parsed.scheme, host, &keyed(&site.rules, &decided, parsed.target.as_bytes()));
+        key.begin(parsed.scheme, host, &site.rules.keyed(&decided, parsed.target.as_bytes()));
         for name in site.rules.key_headers(&decided) {
             key.part(name.as_bytes(), Fields::first(fields, name));
         }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use headland_cache::conditional::Validators;
 use headland_cache::invalidate::{invalidates, other_targets};
-use headland_cache::target::{apply_query, canonical_target};
+use headland_cache::target::canonical_target;
 use headland_cache::{
     Broken, BypassReason, CacheKey, FillHead, Follower, Join, KeyBuffer, NoHead, Object, Outcome, Policy, RequestFacts,
     Reuse, Scheme, Standing, StoredHead, assess, may_serve_on_error,
@@ -94,14 +94,11 @@ impl<F: OwnedLines> Plan<F> {
         }
     }
 
-    /// The key of a GET for a canonical target, which loses what the rules leave out of the query.
-    fn key_of(&self, target: &mut Vec<u8>, key: &mut KeyBuffer) {
-        let rules = &self.site.rules;
-        if let Some(query) = rules.key_query(&self.decided) {
-            apply_query(target, query);
-        }
-        key.begin(self.scheme, &self.host, target);
-        for name in rules.key_headers(&self.decided) {
+    /// The key of a GET for a canonical target.
+    fn key_of(&self, target: &[u8], key: &mut KeyBuffer) {
+        let decided = self.site.decided_for_get(&self.host, target, &self.fields, self.client);
+        key.begin(self.scheme, &self.host, &self.site.rules.keyed(&decided, target));
+        for name in self.site.rules.key_headers(&decided) {
             key.part(name.as_bytes(), self.fields.first(name));
         }
     }
@@ -373,18 +370,18 @@ fn invalidate<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, response: &Respon
         return;
     }
     let mut key = KeyBuffer::default();
-    let mut forget = |target: &mut Vec<u8>| {
+    let mut forget = |target: &[u8]| {
         plan.key_of(target, &mut key);
         // What is on its way into the store first, so that it cannot slip in behind.
         node.collapse.outdate(key.key());
         node.store.remove(key.key());
     };
-    let mut canonical = plan.target.to_vec();
-    forget(&mut canonical);
+    forget(&plan.target);
+    let mut canonical = Vec::new();
     let https = plan.scheme == Scheme::Https;
     for other in other_targets(https, &plan.host, &plan.target, &response.headers) {
         if canonical_target(&other, &mut canonical).is_ok() {
-            forget(&mut canonical);
+            forget(&canonical);
         }
     }
 }

@@ -46,10 +46,7 @@ impl PurgeRequest {
         if !snapshot.purge_allow.contains(received.client) {
             return Some(Err(Answer::error(StatusCode::FORBIDDEN, "purging is not allowed from this address")));
         }
-        let mut target = target.to_vec();
-        if let Some(query) = site.rules.key_query(&crate::rules::Decided::default()) {
-            headland_cache::target::apply_query(&mut target, query);
-        }
+        let target = site.keyed_target(host, target, received.fields, received.client);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let soft = received.fields.first("soft-purge").or(received.fields.first("fastly-soft-purge"));
         Some(Ok(PurgeRequest {

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use headland_cache::policy::{Mode, Policy};
-use headland_cache::target::QueryPolicy;
+use headland_cache::target::{QueryPolicy, apply_query};
 use headland_cache::{DeltaSeconds, Fields};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
@@ -179,6 +179,15 @@ impl Rules {
     /// The query's part of the key, by the last rule that names it.
     pub fn key_query<'r>(&'r self, decided: &'r Decided) -> Option<&'r QueryPolicy> {
         self.acts(decided).filter_map(|act| if let Act::KeyQuery(it) = act { Some(it) } else { None }).last()
+    }
+
+    /// A canonical target as the rules key it.
+    pub fn keyed(&self, decided: &Decided, target: &[u8]) -> Vec<u8> {
+        let mut target = target.to_vec();
+        if let Some(query) = self.key_query(decided) {
+            apply_query(&mut target, query);
+        }
+        target
     }
 
     /// Request header fields that take part in the key, in the order of the rules.

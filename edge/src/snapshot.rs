@@ -4,20 +4,23 @@
 //! store, the ledger, the pool, counters, the state of origin servers) is handed over by `Arc`.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use headland_cache::Fields;
 use headland_cache::policy::{Mode, Policy};
 use headland_origin::Group;
-use http::HeaderValue;
+use http::{HeaderValue, Method};
 
+use crate::condition::RequestView;
 use crate::forward::{Via, via_value};
 use crate::h1::Version;
 use crate::limits::Limits;
 use crate::metrics::{Metrics, Protocol, SiteMetrics};
 use crate::network::Networks;
 use crate::route::Routes;
-use crate::rules::Rules;
-use crate::settings::{CacheSettings, LogFormat, Settings, SiteSettings};
+use crate::rules::{Decided, Rules};
+use crate::settings::{CacheSettings, Settings, SiteSettings};
 use crate::tls::Certificates;
 
 /// Origin groups by name.
@@ -31,6 +34,19 @@ pub struct Site {
     pub host_header: Option<HeaderValue>,
     pub policy: Policy,
     pub rules: Rules,
+}
+
+impl Site {
+    /// What the rules decide for a GET. What is purged or invalidated was stored for a GET, whatever method asks.
+    pub fn decided_for_get<F: Fields>(&self, host: &[u8], target: &[u8], fields: &F, client: IpAddr) -> Decided {
+        let view = RequestView { method: &Method::GET, host, target, fields, client };
+        self.rules.decide(&self.policy, &view).0
+    }
+
+    /// The target that such a GET is keyed by: after what the rules keep of the query.
+    pub fn keyed_target<F: Fields>(&self, host: &[u8], target: &[u8], fields: &F, client: IpAddr) -> Vec<u8> {
+        self.rules.keyed(&self.decided_for_get(host, target, fields, client), target)
+    }
 }
 
 /// Texts that every answer carries, made once.
@@ -67,7 +83,6 @@ pub struct Snapshot {
     pub groups: Groups,
     pub trusted_proxies: Networks,
     pub purge_allow: Networks,
-    pub log_format: LogFormat,
     pub server_timing: bool,
     pub x_cache: bool,
 }
@@ -95,7 +110,6 @@ impl Snapshot {
             groups,
             trusted_proxies: networks("trusted proxies", &settings.node.trusted_proxies)?,
             purge_allow: networks("purge", &settings.purge.allow)?,
-            log_format: settings.log.format,
             server_timing: settings.node.server_timing,
             x_cache: settings.node.x_cache,
         })
