@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use headland_cache::{FillReader, Outcome, StoredHead};
-use headland_origin::{FetchError, ResponseBody, Upgraded};
+use headland_origin::{FetchError, FieldLines, ResponseBody, Upgraded};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::metrics::SiteMetrics;
@@ -35,7 +35,26 @@ pub struct Answer {
 #[derive(Debug)]
 pub enum Head {
     Stored(StoredHead),
+    /// As the origin sent them.
+    Lines(FieldLines),
     Map(HeaderMap),
+}
+
+impl Head {
+    /// The lines as a map; values are slices of what is there.
+    pub fn into_map(self) -> HeaderMap {
+        match self {
+            Head::Stored(head) => head.to_header_map(),
+            Head::Lines(lines) => lines.into_map(),
+            Head::Map(headers) => headers,
+        }
+    }
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Head::Map(HeaderMap::new())
+    }
 }
 
 /// What Content-Range says (RFC 9110 section 14.4).
@@ -166,14 +185,11 @@ impl Answer {
         answer
     }
 
-    /// Edits the field lines, turning a stored head into a map of its own first.
+    /// Edits the field lines, turning them into a map of their own first.
     pub fn edit(&mut self, edit: impl FnOnce(&mut HeaderMap)) {
-        if let Head::Stored(head) = &self.head {
-            self.head = Head::Map(head.to_header_map());
-        }
-        if let Head::Map(headers) = &mut self.head {
-            edit(headers);
-        }
+        let mut headers = std::mem::take(&mut self.head).into_map();
+        edit(&mut headers);
+        self.head = Head::Map(headers);
     }
 }
 

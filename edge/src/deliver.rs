@@ -10,7 +10,7 @@ use headland_cache::range::{self, Selection};
 use headland_cache::{FillHead, FillReader, Freshness, Object, Outcome, RequestFacts, StoredHead, Time};
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
-use crate::answer::{Answer, Content, ErrorTrace, FieldSink, Head, Part, Trace};
+use crate::answer::{Answer, Content, ErrorTrace, Head, Part, Trace};
 use crate::snapshot::Site;
 
 impl Answer {
@@ -127,25 +127,6 @@ fn not_modified_fields(head: &StoredHead) -> HeaderMap {
         headers.remove(name);
     }
     headers
-}
-
-/// Makes an origin's fields our own: what speaks only to this cache goes no further, and there is a Date.
-pub fn take_over(headers: &mut HeaderMap, now: impl FnOnce() -> Time) {
-    // RFC 9213 section 2.2, and the tag fields, whose only reader is the cache that they tag for.
-    let ours = |name: &HeaderName| {
-        matches!(name.as_str(), "headland-cdn-cache-control" | "surrogate-control")
-            || headland_cache::tags::is_tag_field(name.as_str().as_bytes())
-    };
-    if headers.keys().any(ours) {
-        let names: Vec<HeaderName> = headers.keys().filter(|name| ours(name)).cloned().collect();
-        for name in names {
-            headers.remove(name);
-        }
-    }
-    // RFC 9110 section 6.6.1: who has a clock and passes on a response without Date adds one.
-    if !headers.contains_key(header::DATE) {
-        headers.put(&header::DATE, &crate::clock::http_date(now()));
-    }
 }
 
 /// Whether a body may follow at all, by method and status (RFC 9112 section 6.3).

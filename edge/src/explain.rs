@@ -76,7 +76,7 @@ impl Place {
         let parsed = canonical_url(url).map_err(|error| error.to_string())?;
         let host = parsed.host.as_bytes();
         let site = snapshot.sites.find(host).ok_or_else(|| format!("no site answers for {}", parsed.host))?;
-        let (decided, verdict) = site.rules.decide(&site.policy, &view(host, parsed.target.as_bytes(), fields));
+        let (decided, verdict) = site.rules.decide(&view(host, parsed.target.as_bytes(), fields));
         let verdict = verdict.map(|verdict| match verdict {
             Verdict::Redirect { status, location } => {
                 json!({"outcome": "local", "status": status, "location": location})

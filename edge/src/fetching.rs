@@ -27,6 +27,7 @@ use crate::fill::{self, Handover};
 use crate::forward::{ForwardContext, OwnedLines, Purpose, forward_headers, forward_text};
 use crate::metrics::Protocol;
 use crate::node::Node;
+use crate::origin_fields::{OriginFields, take_over};
 use crate::request::Found;
 use crate::rules::Decided;
 use crate::snapshot::{Site, Snapshot};
@@ -68,7 +69,7 @@ impl<F: OwnedLines> Plan<F> {
     /// What the rules say of a stored response to this request.
     pub fn decided_with(&self, head: &StoredHead) -> Cow<'_, Decided> {
         let response = ResponseView { status: head.status(), headers: head };
-        self.site.rules.decided_with(&self.site.policy, &self.decided, &self.view(), &response)
+        self.site.rules.decided_with(&self.decided, &self.view(), &response)
     }
 
     pub fn group(&self) -> &Arc<Group> {
@@ -104,9 +105,9 @@ impl<F: OwnedLines> Plan<F> {
     }
 
     /// Applies the rules that look at the response.
-    pub fn decide_on_response(&mut self, response: &ResponseView<'_>) {
+    pub fn decide_on_response(&mut self, response: &ResponseView<'_, OriginFields<'_>>) {
         let mut decided = std::mem::take(&mut self.decided);
-        self.site.rules.decide_on_response(&self.site.policy, &mut decided, &self.view(), response);
+        self.site.rules.decide_on_response(&mut decided, &self.view(), response);
         self.decided = decided;
     }
 
@@ -278,7 +279,10 @@ async fn lead_answer<F: OwnedLines + Clone + Send + Sync + 'static>(
             edited(&plan.site, &plan.decided_with(&object.head), answer)
         }
         (Err(_), Some(Handover::Own(response))) => {
-            plan.decide_on_response(&ResponseView { status: response.status.as_u16(), headers: &response.headers });
+            plan.decide_on_response(&ResponseView {
+                status: response.status.as_u16(),
+                headers: &OriginFields(&response.headers),
+            });
             own_answer(node, &plan, response)
         }
         (Err(_), Some(Handover::Failed(error))) => {
@@ -342,8 +346,8 @@ async fn pass<F: OwnedLines>(node: &Arc<Node>, mut plan: Box<Plan<F>>, body: Req
     let fetched = node.client.fetch(plan.group(), request, None).await;
     match fetched {
         Ok(response) => {
-            let view = ResponseView { status: response.status.as_u16(), headers: &response.headers };
-            plan.decide_on_response(&view);
+            let fields = OriginFields(&response.headers);
+            plan.decide_on_response(&ResponseView { status: response.status.as_u16(), headers: &fields });
             invalidate(node, &plan, &response);
             remember(node, &plan, &response);
             passed(node, &plan, response)
@@ -379,7 +383,7 @@ fn invalidate<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, response: &Respon
     forget(&plan.target);
     let mut canonical = Vec::new();
     let https = plan.scheme == Scheme::Https;
-    for other in other_targets(https, &plan.host, &plan.target, &response.headers) {
+    for other in other_targets(https, &plan.host, &plan.target, &OriginFields(&response.headers)) {
         if canonical_target(&other, &mut canonical).is_ok() {
             forget(&canonical);
         }
@@ -393,13 +397,13 @@ fn remember<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, response: &Response
     // The usual answer says so itself, again and again: it is not judged each time.
     let says_no =
         |value: &[u8]| [b"no-store".as_slice(), b"private"].iter().any(|word| value.eq_ignore_ascii_case(word));
-    if response.headers.get(http::header::CACHE_CONTROL).is_some_and(|value| says_no(value.as_bytes())) {
+    if response.headers.get("cache-control").is_some_and(says_no) {
         return;
     }
     let now = node.clock.now();
     let facts = RequestFacts::gather(&Method::GET, &plan.fields);
     let status = response.status.as_u16();
-    if headland_cache::admit(&facts, plan.policy(), status, &response.headers, now, now).is_ok() {
+    if headland_cache::admit(&facts, plan.policy(), status, &OriginFields(&response.headers), now, now).is_ok() {
         node.uncacheable.forget(key.hash());
     }
 }
@@ -410,13 +414,13 @@ fn passed<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, response: Response) -
     trace.key_hash = plan.key.as_ref().map(CacheKey::hash);
     trace.origin = Some(Box::new(origin_trace(&response)));
     let mut headers = response.headers;
-    deliver::take_over(&mut headers, || node.clock.now());
+    take_over(&mut headers, || node.clock.now());
     let content = match response.upgraded {
         Some(upgraded) => Content::Tunnel(upgraded),
         None => Content::Origin(response.body),
     };
     let (status, length) = (response.status, response.length);
-    let answer = Answer { status, head: Head::Map(headers), length, part: None, content, trace, close: false };
+    let answer = Answer { status, head: Head::Lines(headers), length, part: None, content, trace, close: false };
     edited(&plan.site, &plan.decided, answer)
 }
 

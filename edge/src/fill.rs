@@ -23,10 +23,10 @@ use tokio::sync::oneshot;
 
 use crate::answer::OriginTrace;
 use crate::condition::ResponseView;
-use crate::deliver;
 use crate::fetching::{Plan, origin_trace};
 use crate::forward::{OwnedLines, Purpose};
 use crate::node::Node;
+use crate::origin_fields::{OriginFields, take_over};
 
 /// What a fill tells the client that began it. One is made per fetch and moved once, so that a box would cost more.
 #[allow(clippy::large_enum_variant)]
@@ -83,7 +83,10 @@ pub async fn run<F: OwnedLines + Clone>(node: Arc<Node>, mut plan: Box<Plan<F>>,
         hand_over(client, Handover::Hidden);
         return lead.fail(Broken { error: "destination_unavailable", timeout: false });
     }
-    plan.decide_on_response(&ResponseView { status: response.status.as_u16(), headers: &response.headers });
+    plan.decide_on_response(&ResponseView {
+        status: response.status.as_u16(),
+        headers: &OriginFields(&response.headers),
+    });
     match judge(&plan, &response, asked) {
         Ok(admitted) => store(&node, &plan, lead, client, response, admitted, asked).await,
         Err(refusal) => release(&node, &plan, lead, client, response, refusal, asked.response_time),
@@ -128,7 +131,7 @@ fn judge<F: OwnedLines>(plan: &Plan<F>, response: &Response, asked: Asked) -> Re
         return Err(Refusal::Policy);
     }
     let status = response.status.as_u16();
-    admit(&facts, policy, status, &response.headers, asked.request_time, asked.response_time)
+    admit(&facts, policy, status, &OriginFields(&response.headers), asked.request_time, asked.response_time)
 }
 
 /// The response is one client's alone: everybody else is sent to the origin, and the key is remembered, so that its
@@ -153,7 +156,7 @@ fn release<F: OwnedLines>(
 
 /// Whether a 304 is about the stored response (RFC 9111 section 4.3.4).
 fn speaks_of(stored: &Object, response: &Response) -> bool {
-    selects(&Validators::of(&stored.head), &Validators::of(&response.headers))
+    selects(&Validators::of(&stored.head), &Validators::of(&OriginFields(&response.headers)))
 }
 
 /// A 304: the stored response is updated under its new head and serves on (RFC 9111 section 4.3.4).
@@ -201,12 +204,13 @@ enum Update {
 fn updated<F: OwnedLines>(plan: &Plan<F>, stored: &Object, response: &Response, asked: Asked) -> Update {
     let facts = RequestFacts::gather(&Method::GET, &plan.fields);
     let mut headers = response.headers.clone();
-    deliver::take_over(&mut headers, || asked.response_time);
+    take_over(&mut headers, || asked.response_time);
+    let (headers, as_sent) = (OriginFields(&headers), OriginFields(&response.headers));
     let merged = merge(&stored.head, &headers, asked.response_time);
     let status = stored.head.status();
     let policy = plan.policy();
     let (sent, received) = (asked.request_time, asked.response_time);
-    let admitted = match renew(&facts, policy, status, &stored.freshness, &merged, &response.headers, sent, received) {
+    let admitted = match renew(&facts, policy, status, &stored.freshness, &merged, &as_sent, sent, received) {
         Renewal::Renewed(admitted) => admitted,
         Renewal::Untouched => return Update::Untouched,
         Renewal::Withdrawn(_) => return Update::Withdrawn,
@@ -214,7 +218,7 @@ fn updated<F: OwnedLines>(plan: &Plan<F>, stored: &Object, response: &Response, 
     let Ok(head) = StoredHead::from_lines(status, storable(&merged, &admitted.withheld)) else {
         return Update::Withdrawn;
     };
-    let tags = Tags::of(&response.headers);
+    let tags = Tags::of(&as_sent);
     Update::Renewed(Box::new(Object::new(Parts {
         head,
         freshness: admitted.freshness,
@@ -239,15 +243,15 @@ async fn store<F: OwnedLines>(
     plan: &Plan<F>,
     lead: Lead,
     client: Client,
-    response: Response,
+    mut response: Response,
     admitted: Admitted,
     asked: Asked,
 ) {
     let origin = Box::new(origin_trace(&response));
-    let tags = Tags::of(&response.headers);
-    let mut headers = response.headers.clone();
-    deliver::take_over(&mut headers, || asked.response_time);
-    let Ok(head) = StoredHead::from_lines(response.status.as_u16(), storable(&headers, &admitted.withheld)) else {
+    let tags = Tags::of(&OriginFields(&response.headers));
+    take_over(&mut response.headers, || asked.response_time);
+    let fields = OriginFields(&response.headers);
+    let Ok(head) = StoredHead::from_lines(response.status.as_u16(), storable(&fields, &admitted.withheld)) else {
         // Larger than a stored head can be: it passes to the client that asked, and is not kept.
         return release(node, plan, lead, client, response, Refusal::Policy, asked.response_time);
     };

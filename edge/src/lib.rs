@@ -19,6 +19,7 @@ pub mod listener;
 pub mod metrics;
 pub mod network;
 pub mod node;
+pub mod origin_fields;
 pub mod purge;
 #[cfg(feature = "python")]
 mod python;

@@ -152,7 +152,7 @@ fn decide<'r, F: OwnedLines + Clone>(
     }
     let Received { method, fields, client, .. } = received;
     let view = RequestView { method, host: &host, target, fields, client };
-    let (decided, verdict) = site.rules.decide(&site.policy, &view);
+    let (decided, verdict) = site.rules.decide(&view);
     let answer = match verdict {
         None => return Ok(Routed { received, site, host, decided }),
         Some(Verdict::Deny { status }) => {
@@ -202,7 +202,7 @@ impl<'r, F: OwnedLines + Clone> Routed<'r, F> {
         let Received { method, fields, client, .. } = self.received;
         let view = RequestView { method, host: &self.host, target, fields, client };
         let response = ResponseView { status: head.status(), headers: head };
-        self.site.rules.decided_with(&self.site.policy, &self.decided, &view, &response)
+        self.site.rules.decided_with(&self.decided, &view, &response)
     }
 
     /// Why the cache is left aside, if it is.

@@ -26,6 +26,8 @@ pub struct Rule {
     test: Test,
     needs_response: bool,
     actions: Box<[Act]>,
+    /// The site's policy as this rule alone changes it, made once: most requests meet one rule that does.
+    policy: Option<Arc<Policy>>,
 }
 
 /// One compiled action.
@@ -74,7 +76,7 @@ pub enum Verdict<'r> {
 #[derive(Debug, Default, Clone)]
 pub struct Decided {
     /// The policy, when a rule changed the site's own.
-    pub policy: Option<Box<Policy>>,
+    pub policy: Option<Arc<Policy>>,
     /// Numbers of the rules that matched, in order.
     matched: SmallVec<[u16; MATCHED_INLINE]>,
 }
@@ -95,11 +97,11 @@ impl Decided {
 }
 
 impl Rules {
-    /// Compiles a list; the error is one sentence that begins with the rule's name.
-    pub fn compile(settings: &[RuleSettings]) -> Result<Self, String> {
+    /// Compiles a list for a site whose own policy is `base`; the error is one sentence that begins with the rule's name.
+    pub fn compile(settings: &[RuleSettings], base: &Policy) -> Result<Self, String> {
         let rules: Box<[Rule]> = settings
             .iter()
-            .map(|rule| Rule::compile(rule).map_err(|why| format!("{}: {why}", rule.name)))
+            .map(|rule| Rule::compile(rule, base).map_err(|why| format!("{}: {why}", rule.name)))
             .collect::<Result<_, _>>()?;
         if rules.len() > usize::from(u16::MAX) {
             return Err(format!("more than {} rules", u16::MAX));
@@ -114,14 +116,14 @@ impl Rules {
     }
 
     /// Applies the rules that look only at the request.
-    pub fn decide<F: Fields>(&self, base: &Policy, view: &RequestView<'_, F>) -> (Decided, Option<Verdict<'_>>) {
+    pub fn decide<F: Fields>(&self, view: &RequestView<'_, F>) -> (Decided, Option<Verdict<'_>>) {
         let mut decided = Decided::default();
         for (number, rule) in self.list.iter().enumerate() {
             if rule.needs_response || !rule.test.holds(view, None::<&ResponseView<'_>>) {
                 continue;
             }
             decided.matched.push(number as u16);
-            if let Some(verdict) = rule.apply(base, &mut decided.policy) {
+            if let Some(verdict) = rule.apply(&mut decided.policy) {
                 return (decided, Some(verdict));
             }
         }
@@ -131,7 +133,6 @@ impl Rules {
     /// Applies the rules that look at the response, after [`Rules::decide`].
     pub fn decide_on_response<F: Fields, R: Fields>(
         &self,
-        base: &Policy,
         decided: &mut Decided,
         view: &RequestView<'_, F>,
         response: &ResponseView<'_, R>,
@@ -142,7 +143,7 @@ impl Rules {
         for (number, rule) in self.list.iter().enumerate() {
             if rule.needs_response && rule.test.holds(view, Some(response)) {
                 decided.matched.push(number as u16);
-                rule.apply(base, &mut decided.policy);
+                rule.apply(&mut decided.policy);
             }
         }
     }
@@ -151,14 +152,13 @@ impl Rules {
     /// alone is kept for the next response.
     pub fn decided_with<'d, F: Fields, R: Fields>(
         &self,
-        base: &Policy,
         decided: &'d Decided,
         view: &RequestView<'_, F>,
         response: &ResponseView<'_, R>,
     ) -> Cow<'d, Decided> {
         let mut decided = Cow::Borrowed(decided);
         if self.any_needs_response {
-            self.decide_on_response(base, decided.to_mut(), view, response);
+            self.decide_on_response(decided.to_mut(), view, response);
         }
         decided
     }
@@ -238,7 +238,7 @@ impl Rules {
 }
 
 impl Rule {
-    fn compile(settings: &RuleSettings) -> Result<Self, String> {
+    fn compile(settings: &RuleSettings, base: &Policy) -> Result<Self, String> {
         let test = Test::compile(&settings.when)?;
         let needs_response = test.needs_response();
         let mut actions: Vec<Act> = settings.then.iter().map(Act::compile).collect::<Result<_, _>>()?;
@@ -251,21 +251,29 @@ impl Rule {
         if needs_response && let Some(act) = actions.iter().find(|act| !act.possible_on_response()) {
             return Err(format!("{} cannot depend on the response", act.what()));
         }
-        Ok(Rule { name: settings.name.as_str().into(), test, needs_response, actions: actions.into() })
+        let policy = actions.iter().any(Act::changes_policy).then(|| {
+            let mut policy = base.clone();
+            actions.iter().for_each(|act| act.change(&mut policy));
+            Arc::new(policy)
+        });
+        Ok(Rule { name: settings.name.as_str().into(), test, needs_response, actions: actions.into(), policy })
     }
 
-    fn apply(&self, base: &Policy, policy: &mut Option<Box<Policy>>) -> Option<Verdict<'_>> {
-        for act in &self.actions {
-            match act {
-                Act::Redirect(status, location) => return Some(Verdict::Redirect { status: *status, location }),
-                Act::Deny(status) => return Some(Verdict::Deny { status: *status }),
-                act if act.changes_policy() => {
-                    act.change(policy.get_or_insert_with(|| Box::new(base.clone())));
-                }
-                _ => {}
+    /// Changes the policy, or ends the list.
+    fn apply(&self, policy: &mut Option<Arc<Policy>>) -> Option<Verdict<'_>> {
+        match (policy.as_mut(), &self.policy) {
+            (_, None) => {}
+            (None, alone) => policy.clone_from(alone),
+            (Some(before), _) => {
+                let policy = Arc::make_mut(before);
+                self.actions.iter().for_each(|act| act.change(policy));
             }
         }
-        None
+        self.actions.iter().find_map(|act| match act {
+            Act::Redirect(status, location) => Some(Verdict::Redirect { status: *status, location }),
+            Act::Deny(status) => Some(Verdict::Deny { status: *status }),
+            _ => None,
+        })
     }
 }
 

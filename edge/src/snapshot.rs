@@ -40,7 +40,7 @@ impl Site {
     /// What the rules decide for a GET. What is purged or invalidated was stored for a GET, whatever method asks.
     pub fn decided_for_get<F: Fields>(&self, host: &[u8], target: &[u8], fields: &F, client: IpAddr) -> Decided {
         let view = RequestView { method: &Method::GET, host, target, fields, client };
-        self.rules.decide(&self.policy, &view).0
+        self.rules.decide(&view).0
     }
 
     /// The target that such a GET is keyed by: after what the rules keep of the query.
@@ -148,7 +148,16 @@ fn compile_groups(settings: &Settings, previous: Option<&Snapshot>) -> Result<Gr
 fn compile_site(site: &SiteSettings, settings: &Settings, groups: &Groups, metrics: &Metrics) -> Result<Site, String> {
     let fault = |why: String| format!("site {}: {why}", site.name);
     let group = |name: &str| groups.get(name).ok_or_else(|| fault(format!("there is no origin \"{name}\"")));
-    let rules = Rules::compile(&site.rules).map_err(fault)?;
+    let policy = Policy {
+        mode: Mode::Honour,
+        ttl: None,
+        ttl_by_status: Arc::new([]),
+        grace: None,
+        stale_if_error: None,
+        object_bytes_max: settings.cache.object_bytes_max,
+        honour_client_directives: site.honour_client_directives,
+    };
+    let rules = Rules::compile(&site.rules, &policy).map_err(fault)?;
     for name in rules.origins() {
         group(name)?;
     }
@@ -157,15 +166,7 @@ fn compile_site(site: &SiteSettings, settings: &Settings, groups: &Groups, metri
         metrics: metrics.site(&site.name),
         group: group(&site.origin)?.clone(),
         host_header: host_header.map_err(|error| fault(format!("host header: {error}")))?,
-        policy: Policy {
-            mode: Mode::Honour,
-            ttl: None,
-            ttl_by_status: Arc::new([]),
-            grace: None,
-            stale_if_error: None,
-            object_bytes_max: settings.cache.object_bytes_max,
-            honour_client_directives: site.honour_client_directives,
-        },
+        policy,
         rules,
     })
 }

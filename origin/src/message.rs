@@ -1,6 +1,6 @@
 //! The request that a caller hands in and the response that it gets back, whatever the protocol underneath.
 //!
-//! Header maps on both sides carry end-to-end fields only: the codec adds `Host` and framing on the way out, and
+//! Both sides carry end-to-end fields only: the codec adds `Host` and framing on the way out, and
 //! removes framing, hop-by-hop and Connection-nominated fields on the way in. Body frames are slices of shared
 //! read buffers of up to 256 KiB: pass them on at once, copy what is kept.
 
@@ -15,6 +15,10 @@ use http_body_util::combinators::UnsyncBoxBody;
 
 use crate::error::{BodyFault, FetchError};
 use crate::{h1, h2};
+
+mod field_lines;
+
+pub use field_lines::FieldLines;
 
 /// Called with each interim answer (1xx) other than 100 and 101.
 pub type Interim = Box<dyn FnMut(StatusCode, HeaderMap) + Send>;
@@ -95,7 +99,7 @@ impl RequestBody {
 pub struct Response {
     pub status: StatusCode,
     /// End-to-end fields only.
-    pub headers: HeaderMap,
+    pub headers: FieldLines,
     /// What Content-Length said: of the body, or for HEAD and 304 of the representation.
     pub length: Option<u64>,
     pub body: ResponseBody,
@@ -112,7 +116,7 @@ pub struct Response {
 }
 
 impl Response {
-    pub(crate) fn new(status: StatusCode, headers: HeaderMap, length: Option<u64>, body: ResponseBody) -> Self {
+    pub(crate) fn new(status: StatusCode, headers: FieldLines, length: Option<u64>, body: ResponseBody) -> Self {
         Self {
             status,
             headers,

@@ -17,9 +17,11 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
+
+use hashbrown::HashMap;
 
 use crate::arena::{Arena, Key};
 

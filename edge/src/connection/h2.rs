@@ -24,7 +24,7 @@ use super::deadline::Deadline;
 use super::exchange::{Asked, Sent, done};
 use super::gather::{Cork, Gathered};
 use super::{Peer, Stream, count};
-use crate::answer::{Answer, Content, Head, Trace, adorn};
+use crate::answer::{Answer, Content, Trace, adorn};
 use crate::deliver::has_content;
 use crate::fetching;
 use crate::limits::Limits;
@@ -271,7 +271,7 @@ impl Exchange {
         if !wanted {
             pieces.clear();
         }
-        let response = self.response(&answer);
+        let response = self.response(&mut answer);
         sent.complete = match self.respond.send_response(response, pieces.is_empty()) {
             Err(_) => false,
             Ok(_) if pieces.is_empty() => true,
@@ -294,7 +294,7 @@ impl Exchange {
         let content = std::mem::replace(&mut answer.content, Content::Empty);
         let mut sent = self.sent(&answer);
         let ends = !has_content(&self.parts.method, answer.status) || matches!(content, Content::Empty);
-        let response = self.response(&answer);
+        let response = self.response(&mut answer);
         let sending = self.respond.send_response(response, ends);
         sent.first = Instant::now();
         sent.complete = match sending {
@@ -315,11 +315,9 @@ impl Exchange {
         Sent { status, bytes: 0, first: self.started, last: self.started, complete: false }
     }
 
-    fn response(&self, answer: &Answer) -> Response<()> {
-        let mut headers = match &answer.head {
-            Head::Stored(head) => head.to_header_map(),
-            Head::Map(headers) => headers.clone(),
-        };
+    /// The head of an answer; its field lines are taken.
+    fn response(&self, answer: &mut Answer) -> Response<()> {
+        let mut headers = std::mem::take(&mut answer.head).into_map();
         headers.remove(http::header::CONTENT_LENGTH);
         if !headers.contains_key(http::header::DATE) {
             let date = crate::clock::http_date(self.node.clock.now());

@@ -32,7 +32,15 @@ const WRITTEN_HERE: [&str; 5] = ["host", "content-length", "expect", "max-forwar
 /// Every name that is not plain has at most so many bytes (but for `x-forwarded-*`).
 const NAME_BYTES_MAX: usize = 24;
 
-type ByLength = [Vec<(&'static [u8], Kind)>; NAME_BYTES_MAX + 1];
+/// The names of one length.
+#[derive(Default)]
+struct Names {
+    /// A bit for each letter that one of them begins with: most names of a request can be told apart by that.
+    initials: u32,
+    list: Vec<(&'static [u8], Kind)>,
+}
+
+type ByLength = [Names; NAME_BYTES_MAX + 1];
 
 static NAMES: LazyLock<ByLength> = LazyLock::new(|| {
     let mut table = ByLength::default();
@@ -40,36 +48,34 @@ static NAMES: LazyLock<ByLength> = LazyLock::new(|| {
     let own = OWN.iter().map(|name| (*name, Kind::Own));
     let claims = CLAIMS.iter().map(|name| (*name, Kind::Claim));
     for (name, kind) in dropped.chain(own).chain(claims) {
-        table[name.len()].push((name.as_bytes(), kind));
+        let names = &mut table[name.len()];
+        names.initials |= initial(name.as_bytes());
+        names.list.push((name.as_bytes(), kind));
     }
     table
 });
 
 /// The kind of a name, in any case.
 pub(super) fn kind_of(name: &[u8]) -> Kind {
-    // No name above begins with one of these letters, and half of a browser's do (`sec-...`).
-    if let Some(b'b' | b'd' | b'g' | b'j' | b'l' | b'n' | b'o' | b'q' | b's' | b'v' | b'w' | b'B' | b'D' | b'S') =
-        name.first()
-    {
-        return Kind::Plain;
-    }
+    let initial = initial(name);
     if let Some(names) = NAMES.get(name.len())
-        && let Some((_, kind)) = names.iter().find(|(known, _)| begins_alike(name, known) && same(name, known))
+        && names.initials & initial != 0
+        && let Some((_, kind)) = names.list.iter().find(|(known, _)| same(name, known))
     {
         return *kind;
     }
     match name.get(..X_FORWARDED.len()) {
-        Some(start) if same(start, X_FORWARDED) => Kind::Claim,
+        Some(start) if initial == self::initial(X_FORWARDED) && same(start, X_FORWARDED) => Kind::Claim,
         _ => Kind::Plain,
     }
 }
 
-const X_FORWARDED: &[u8] = b"x-forwarded";
-
-/// The cheap half of [`same`]: most names differ in their first letter.
-fn begins_alike(name: &[u8], known: &[u8]) -> bool {
-    name.first().map(u8::to_ascii_lowercase) == known.first().copied()
+/// The bit of a name's first letter, the same in both cases; other bytes share some letter's bit.
+fn initial(name: &[u8]) -> u32 {
+    name.first().map_or(0, |byte| 1 << (byte & 0x1f))
 }
+
+const X_FORWARDED: &[u8] = b"x-forwarded";
 
 /// Whether `name` is `known` (in lower case, and of the same length) in any spelling.
 fn same(name: &[u8], known: &[u8]) -> bool {
@@ -95,7 +101,7 @@ mod tests {
 
     #[test]
     fn every_name_of_the_table_is_found() {
-        for (name, kind) in NAMES.iter().flatten() {
+        for (name, kind) in NAMES.iter().flat_map(|names| &names.list) {
             assert_eq!(kind_of(name), *kind);
             assert_eq!(kind_of(&name.to_ascii_uppercase()), *kind);
         }

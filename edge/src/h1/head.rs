@@ -16,6 +16,7 @@ use super::fields::{FlatFields, Line, Lines, Span};
 use super::framing::{BodyFraming, Facts, is_token_byte, trim};
 use super::refuse::{Reason, Refusal};
 use super::target::{Target, TargetSpans};
+use super::words::{is_field_value, is_value_byte, token_end};
 use crate::limits::{HEAD_BYTES_CEILING, LEADING_EMPTY_LINES_MAX, Limits, METHOD_BYTES_MAX};
 
 /// The version a request is served as.
@@ -250,7 +251,7 @@ fn split_version(line: &[u8]) -> Result<(&[u8], Version), Reason> {
 /// `field-name ":" OWS field-value OWS` (RFC 9112 5).
 #[inline]
 fn read_field(line: &[u8], start: usize) -> Result<Line, Reason> {
-    let colon = line.iter().position(|&byte| !is_token_byte(byte)).ok_or(Reason::BadHeaderName)?;
+    let colon = token_end(line).ok_or(Reason::BadHeaderName)?;
     if line[colon] != b':' || colon == 0 {
         return Err(judge_name(line, colon));
     }
@@ -285,34 +286,6 @@ fn judge_value(value: &[u8]) -> Reason {
         Some(b'\r') => Reason::BareCr, // RFC 9112 2.2
         _ => Reason::Control,
     }
-}
-
-/// VCHAR, obs-text, space and tab (RFC 9110 5.5).
-#[inline]
-fn is_value_byte(byte: u8) -> bool {
-    (byte >= b' ' && byte != 0x7f) || byte == b'\t'
-}
-
-/// Whether a value has only bytes that a value may have: eight at a time, the last eight overlapping what went before.
-#[inline]
-fn is_field_value(value: &[u8]) -> bool {
-    let Some(last) = value.last_chunk::<WORD_BYTES>() else { return value.iter().all(|&byte| is_value_byte(byte)) };
-    let (words, _) = value.as_chunks::<WORD_BYTES>();
-    let suspects = words.iter().fold(suspects(*last), |seen, word| seen | suspects(*word));
-    suspects == 0 || value.iter().all(|&byte| is_value_byte(byte))
-}
-
-const WORD_BYTES: usize = 8;
-
-/// Not zero if a word has a byte below space or a DEL; a tab is below space too, so the caller looks again.
-#[inline]
-fn suspects(word: [u8; WORD_BYTES]) -> u64 {
-    const ONES: u64 = u64::from_ne_bytes([1; WORD_BYTES]);
-    const HIGH: u64 = ONES << 7;
-    let word = u64::from_ne_bytes(word);
-    let below_space = word.wrapping_sub(ONES * 0x20) & !word;
-    let del = word ^ (ONES * 0x7f);
-    (below_space | (del.wrapping_sub(ONES) & !del)) & HIGH
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod head;
 mod preface;
 mod refuse;
 mod target;
+mod words;
 
 pub use body::{BodyDecoder, Piece};
 pub use fields::FlatFields;

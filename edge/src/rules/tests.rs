@@ -18,7 +18,7 @@ fn base() -> Policy {
 }
 
 fn compile(json: &str) -> Result<Rules, String> {
-    Rules::compile(&serde_json::from_str::<Vec<RuleSettings>>(json).unwrap())
+    Rules::compile(&serde_json::from_str::<Vec<RuleSettings>>(json).unwrap(), &base())
 }
 
 fn view<'a>(target: &'a [u8], fields: &'a HeaderMap) -> RequestView<'a, HeaderMap> {
@@ -33,13 +33,13 @@ fn later_rules_win_and_what_does_not_match_changes_nothing() {
     )
     .unwrap();
     let fields = HeaderMap::new();
-    let (img, verdict) = rules.decide(&base(), &view(b"/img/a", &fields));
+    let (img, verdict) = rules.decide(&view(b"/img/a", &fields));
     assert_eq!(verdict, None);
     let policy = img.policy.as_deref().unwrap();
     assert_eq!((policy.ttl, policy.mode), (Some(DeltaSeconds::saturating(86_400)), Mode::Force));
     assert_eq!(policy.grace, Some(DeltaSeconds::saturating(2)));
     assert_eq!(rules.names(&img).collect::<Vec<_>>(), ["all", "img"]);
-    let (other, _) = rules.decide(&base(), &view(b"/other", &fields));
+    let (other, _) = rules.decide(&view(b"/other", &fields));
     assert_eq!(other.policy.unwrap().mode, Mode::Honour);
 }
 
@@ -51,7 +51,7 @@ fn a_redirect_ends_the_list() {
     )
     .unwrap();
     let fields = HeaderMap::new();
-    let verdict = |target| rules.decide(&base(), &view(target, &fields)).1;
+    let verdict = |target| rules.decide(&view(target, &fields)).1;
     assert_eq!(verdict(b"/old"), Some(Verdict::Redirect { status: 301, location: "/new" }));
     assert_eq!(verdict(b"/x"), Some(Verdict::Deny { status: 403 }));
 }
@@ -64,9 +64,9 @@ fn rules_on_the_response_wait_for_it_and_may_not_touch_what_is_past() {
     .unwrap();
     let fields = HeaderMap::new();
     let request = view(b"/", &fields);
-    let (mut decided, _) = rules.decide(&base(), &request);
+    let (mut decided, _) = rules.decide(&request);
     assert!(decided.policy.is_none());
-    rules.decide_on_response(&base(), &mut decided, &request, &ResponseView { status: 404, headers: &fields });
+    rules.decide_on_response(&mut decided, &request, &ResponseView { status: 404, headers: &fields });
     assert_eq!(decided.policy.unwrap().ttl_for(404), Some(DeltaSeconds::saturating(5)));
 
     let error = compile(r#"[{"name":"site[0].rule[0]","when":{"status":[[404,404]]},"then":[{"origin":"b"}]}]"#);
@@ -96,7 +96,7 @@ fn keys_and_edits_come_from_the_rules_that_matched() {
     )
     .unwrap();
     let fields = HeaderMap::new();
-    let (decided, _) = rules.decide(&base(), &view(b"/", &fields));
+    let (decided, _) = rules.decide(&view(b"/", &fields));
     assert!(decided.policy.is_none(), "nothing about caching was said");
     assert!(matches!(rules.key_query(&decided), Some(QueryPolicy::Drop(_))));
     assert_eq!(rules.key_headers(&decided).collect::<Vec<_>>(), ["accept-language"]);
@@ -117,8 +117,8 @@ fn a_stored_response_is_judged_without_changing_what_was_decided_on_the_request(
     .unwrap();
     let fields = HeaderMap::new();
     let request = view(b"/", &fields);
-    let (decided, _) = rules.decide(&base(), &request);
-    let with = |status| rules.decided_with(&base(), &decided, &request, &ResponseView { status, headers: &fields });
+    let (decided, _) = rules.decide(&request);
+    let with = |status| rules.decided_with(&decided, &request, &ResponseView { status, headers: &fields });
     let missing = with(404);
     assert!(rules.edits_response(&missing) && missing.policy(&base()).grace.is_some());
     assert!(!rules.edits_response(&with(200)) && !rules.edits_response(&decided));
@@ -136,8 +136,8 @@ fn a_lifetime_holds_for_errors_only_where_its_rule_asks_for_their_status() {
         (HeaderMap::new(), HeaderMap::from_iter([(HeaderName::from_static("x"), "1".parse().unwrap())]));
     let view = view(b"/", &fields);
     let ttl = |status| {
-        let (mut decided, _) = rules.decide(&base(), &view);
-        rules.decide_on_response(&base(), &mut decided, &view, &ResponseView { status, headers: &answered });
+        let (mut decided, _) = rules.decide(&view);
+        rules.decide_on_response(&mut decided, &view, &ResponseView { status, headers: &answered });
         decided.policy.unwrap().ttl_for(status)
     };
     assert_eq!(ttl(200), Some(DeltaSeconds::saturating(3)), "the last word");

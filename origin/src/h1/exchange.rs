@@ -8,7 +8,6 @@ use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 
@@ -164,7 +163,7 @@ impl Exchange {
                 Err(fault) => return Err(self.failed(fault, Phase::Head)),
             };
             let Some(length) = found else { return Ok(None) };
-            let bytes: Bytes = self.connection.inner.input.split_to(length).freeze();
+            let bytes = self.connection.inner.input.split_to(length);
             self.scan = Scan::new(self.deadlines.head_bytes_max);
             let head = head::parse(&bytes, &self.method).map_err(|fault| self.failed(fault, Phase::Head))?;
             match head.status {
@@ -196,7 +195,7 @@ impl Exchange {
         if head.status != StatusCode::CONTINUE
             && let Some(interim) = &mut self.interim
         {
-            interim(head.status, head.headers);
+            interim(head.status, head.headers.into_map());
         }
         Ok(())
     }

@@ -6,13 +6,13 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
 use smallvec::SmallVec;
 
 use crate::error::{Excess, Fault};
 use crate::framing::{TransferEncoding, content_length, transfer_encoding};
+use crate::hop_by_hop::is_hop_by_hop;
+use crate::message::FieldLines;
 
 /// Field lines of one response head.
 pub const HEAD_FIELDS_MAX: usize = 256;
@@ -73,7 +73,7 @@ pub(super) enum BodyFraming {
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: FieldLines,
     pub(super) framing: BodyFraming,
     /// What Content-Length said, also where there is no body.
     pub(super) length: Option<u64>,
@@ -90,7 +90,7 @@ struct Hop<'a> {
 }
 
 /// Reads a whole head, the answer to `method`.
-pub(super) fn parse(bytes: &Bytes, method: &Method) -> Result<Head, Fault> {
+pub(super) fn parse(bytes: &[u8], method: &Method) -> Result<Head, Fault> {
     let mut lines = [const { MaybeUninit::uninit() }; HEAD_FIELDS_MAX];
     let mut parsed = httparse::Response::new(&mut []);
     let status = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, bytes, &mut lines);
@@ -102,13 +102,17 @@ pub(super) fn parse(bytes: &Bytes, method: &Method) -> Result<Head, Fault> {
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Fault::Malformed("status code"))?;
     let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
     let mut hop = Hop::default();
-    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
+    let mut fields = FieldLines::with_capacity(parsed.headers.len());
     for line in parsed.headers.iter() {
-        field(line, bytes, status, &mut hop, &mut headers)?;
+        // The client of an upgrade has to be told which protocol was chosen.
+        let switching = status == StatusCode::SWITCHING_PROTOCOLS && line.name.eq_ignore_ascii_case("upgrade");
+        if !hop.takes(line.name.as_bytes(), line.value) || switching {
+            fields.push_checked(line.name.as_bytes(), line.value);
+        }
     }
-    remove_nominated(&hop, &mut headers);
+    remove_nominated(&hop, &mut fields)?;
     let persistent = persists(version, &hop);
-    finish(status, headers, version, persistent, &hop, method)
+    finish(status, fields, version, persistent, &hop, method)
 }
 
 fn fault(error: httparse::Error) -> Fault {
@@ -122,49 +126,36 @@ fn fault(error: httparse::Error) -> Fault {
     }
 }
 
-fn field<'a>(
-    line: &httparse::Header<'a>,
-    bytes: &Bytes,
-    status: StatusCode,
-    hop: &mut Hop<'a>,
-    headers: &mut HeaderMap,
-) -> Result<(), Fault> {
-    let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| Fault::Malformed("field name"))?;
-    match name {
-        header::CONTENT_LENGTH => hop.lengths.push(line.value),
-        header::TRANSFER_ENCODING => hop.codings.push(line.value),
-        header::CONNECTION => hop.connection.push(line.value),
-        // The client of an upgrade has to be told which protocol was chosen.
-        header::UPGRADE if status != StatusCode::SWITCHING_PROTOCOLS => {}
-        header::TE => {}
-        _ if is_hop_by_hop(name.as_str()) => {}
-        _ => {
-            let value = bytes.slice_ref(line.value);
-            let value = HeaderValue::from_maybe_shared(value).map_err(|_| Fault::Malformed("field value"))?;
-            headers.append(name, value);
+impl<'a> Hop<'a> {
+    /// Whether a field concerns this connection only (RFC 9110 7.6.1), by its name in any case; what says how the
+    /// message is framed and whether the connection stays is remembered.
+    fn takes(&mut self, name: &[u8], value: &'a [u8]) -> bool {
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        match name.len() {
+            10 if is(b"connection") => self.connection.push(value),
+            14 if is(b"content-length") => self.lengths.push(value),
+            17 if is(b"transfer-encoding") => self.codings.push(value),
+            _ => return is_hop_by_hop(name),
         }
+        true
+    }
+}
+
+/// Drops what `Connection` names and may name. More words than a head may have lines name nothing that is there.
+fn remove_nominated(hop: &Hop<'_>, fields: &mut FieldLines) -> Result<(), Fault> {
+    let names_a_field = |option: &&[u8]| {
+        // The common words, which are about the connection itself.
+        let own = [b"keep-alive".as_slice(), b"close", b"upgrade"].iter().any(|word| option.eq_ignore_ascii_case(word));
+        !own && !is_end_to_end(option)
+    };
+    let nominated: SmallVec<[&[u8]; 2]> = options(hop).filter(names_a_field).take(HEAD_FIELDS_MAX + 1).collect();
+    if nominated.len() > HEAD_FIELDS_MAX {
+        return Err(Fault::TooLarge(Excess::Head));
+    }
+    if !nominated.is_empty() {
+        fields.retain(|name| !nominated.iter().any(|option| name.eq_ignore_ascii_case(option)));
     }
     Ok(())
-}
-
-/// Fields that predate `Connection` nominating them (RFC 9110 7.6.1).
-fn is_hop_by_hop(name: &str) -> bool {
-    matches!(name, "keep-alive" | "proxy-connection")
-}
-
-fn remove_nominated(hop: &Hop<'_>, headers: &mut HeaderMap) {
-    for option in options(hop) {
-        // The common ones name no field.
-        if option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close") {
-            continue;
-        }
-        if let Ok(name) = HeaderName::from_bytes(option)
-            && name != header::UPGRADE
-            && !is_end_to_end(&name)
-        {
-            headers.remove(name);
-        }
-    }
 }
 
 fn options<'a>(hop: &Hop<'a>) -> impl Iterator<Item = &'a [u8]> {
@@ -173,32 +164,34 @@ fn options<'a>(hop: &Hop<'a>) -> impl Iterator<Item = &'a [u8]> {
 
 /// Fields that `Connection` cannot take away: without them a private answer becomes a public one, or bytes are read
 /// as what they are not.
-fn is_end_to_end(name: &HeaderName) -> bool {
-    const KEPT: [HeaderName; 21] = [
-        header::CACHE_CONTROL,
-        header::SET_COOKIE,
-        header::VARY,
-        header::ETAG,
-        header::LAST_MODIFIED,
-        header::DATE,
-        header::AGE,
-        header::EXPIRES,
-        header::PRAGMA,
-        header::LOCATION,
-        header::RETRY_AFTER,
-        header::CONTENT_TYPE,
-        header::CONTENT_ENCODING,
-        header::CONTENT_RANGE,
-        header::CONTENT_LOCATION,
-        header::CONTENT_LANGUAGE,
-        header::CONTENT_SECURITY_POLICY,
-        header::STRICT_TRANSPORT_SECURITY,
-        header::WWW_AUTHENTICATE,
-        header::X_CONTENT_TYPE_OPTIONS,
-        header::X_FRAME_OPTIONS,
+fn is_end_to_end(name: &[u8]) -> bool {
+    const KEPT: [&str; 22] = [
+        "age",
+        "cache-control",
+        "content-encoding",
+        "content-language",
+        "content-location",
+        "content-range",
+        "content-security-policy",
+        "content-type",
+        "date",
+        "etag",
+        "expires",
+        "last-modified",
+        "location",
+        "pragma",
+        "retry-after",
+        "set-cookie",
+        "strict-transport-security",
+        "surrogate-control",
+        "vary",
+        "www-authenticate",
+        "x-content-type-options",
+        "x-frame-options",
     ];
-    let text = name.as_str();
-    KEPT.contains(name) || text.ends_with("-cache-control") || text == "surrogate-control" || text.ends_with("-key")
+    let ends =
+        |with: &[u8]| name.len().checked_sub(with.len()).is_some_and(|start| name[start..].eq_ignore_ascii_case(with));
+    KEPT.iter().any(|kept| name.eq_ignore_ascii_case(kept.as_bytes())) || ends(b"-cache-control") || ends(b"-key")
 }
 
 /// RFC 9112 9.3.
@@ -210,7 +203,7 @@ fn persists(version: Version, hop: &Hop<'_>) -> bool {
 /// RFC 9112 6.3, in its order.
 fn finish(
     status: StatusCode,
-    headers: HeaderMap,
+    headers: FieldLines,
     version: Version,
     mut persistent: bool,
     hop: &Hop<'_>,

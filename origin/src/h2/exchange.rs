@@ -21,7 +21,8 @@ use crate::error::{Deadline, Excess, Fault, FetchError, Phase};
 use crate::exchange::{Deadlines, Home, Waits};
 use crate::framing::content_length;
 use crate::h1::INTERIM_MAX;
-use crate::message::{Interim, Request, RequestBody, Response, ResponseBody};
+use crate::hop_by_hop::is_hop_by_hop;
+use crate::message::{FieldLines, Interim, Request, RequestBody, Response, ResponseBody};
 use crate::timer::Timer;
 
 impl Handle {
@@ -162,14 +163,16 @@ impl Exchange {
     fn response(self, response: http::Response<RecvStream>, ending: Ending) -> Result<Response, FetchError> {
         let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let (head, recv) = response.into_parts();
-        let mut headers = head.headers;
+        let headers = head.headers;
         if section_bytes(&headers) > self.deadlines.head_bytes_max {
             return Err(FetchError::new(Fault::TooLarge(Excess::Head), Phase::Head));
         }
         let lengths = headers.get_all(header::CONTENT_LENGTH);
         let length = content_length(lengths.iter().map(header::HeaderValue::as_bytes))
             .map_err(|error| FetchError::new(error.into(), Phase::Head))?;
-        headers.remove(header::CONTENT_LENGTH);
+        let mut fields = FieldLines::with_capacity(headers.len());
+        let framing = |name: &header::HeaderName| *name == header::CONTENT_LENGTH || is_hop_by_hop(name.as_ref());
+        headers.iter().filter(|(name, _)| !framing(name)).for_each(|(name, value)| fields.push(name, value));
         let limits = self.deadlines.limits(self.started);
         let ending = Arc::new(ending);
         let pump = match self.sending {
@@ -185,7 +188,7 @@ impl Exchange {
         } else {
             ResponseBody::h2(Box::new(Body::new(recv, length, pump, ending, self.timer, limits)))
         };
-        let mut response = Response::new(head.status, headers, length, body);
+        let mut response = Response::new(head.status, fields, length, body);
         response.first_byte_micros = micros;
         Ok(response)
     }

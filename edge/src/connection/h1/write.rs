@@ -146,6 +146,8 @@ impl Connection {
         encode::status_line(out, answer.status);
         match &answer.head {
             Head::Stored(head) => out.extend_from_slice(head.wire()),
+            // The origin side has dropped what is not end to end, and the date is there since the fields were taken over.
+            Head::Lines(lines) => out.extend_from_slice(lines.text()),
             Head::Map(headers) => {
                 encode::fields(out, headers);
                 if !headers.contains_key(http::header::DATE) {
@@ -249,11 +251,9 @@ impl Connection {
         let Content::Tunnel(origin) = std::mem::replace(&mut answer.content, Content::Empty) else {
             return After::Drop;
         };
-        if let Head::Map(headers) = &answer.head {
-            let chosen =
-                headers.get(http::header::UPGRADE).map_or(head.upgrade().unwrap_or_default(), |v| v.as_bytes());
-            encode::switching(self.outgoing.text(), headers, chosen);
-        }
+        let headers = std::mem::take(&mut answer.head).into_map();
+        let chosen = headers.get(http::header::UPGRADE).map_or(head.upgrade().unwrap_or_default(), |v| v.as_bytes());
+        encode::switching(self.outgoing.text(), &headers, chosen);
         let flushed = self.flush(snapshot).await.is_ok();
         let first = Instant::now();
         let input = self.input.split().freeze();

@@ -7,7 +7,7 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 fn read(text: &[u8], method: &Method) -> Result<Head, Fault> {
     let length = Scan::new(HEAD_BYTES_MAX).find(text)?.expect("a whole head");
     assert_eq!(length, text.len());
-    parse(&Bytes::copy_from_slice(text), method)
+    parse(text, method)
 }
 
 fn get(text: &str) -> Head {
@@ -116,7 +116,13 @@ fn fields_of_the_connection_stay_on_it_and_critical_ones_cannot_be_nominated_awa
         get("HTTP/1.1 200 OK\r\nConnection: close, X-Hop, Cache-Control, Set-Cookie, Vary\r\nX-Hop: 1\r\nX-End: 2\r\n\
          Keep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nUpgrade: h2c\r\nTE: trailers\r\n\
          Cache-Control: private\r\nSet-Cookie: a=b\r\nSet-Cookie: c=d\r\nVary: *\r\nContent-Length: 0\r\n\r\n");
-    let mut names: Vec<_> = head.headers.iter().map(|(name, _)| name.as_str()).collect();
+    let mut names: Vec<_> = head.headers.iter().map(|(name, _)| String::from_utf8_lossy(name)).collect();
     names.sort_unstable();
     assert_eq!(names, ["cache-control", "set-cookie", "set-cookie", "vary", "x-end"]);
+}
+
+#[test]
+fn a_connection_field_that_nominates_without_end_is_refused() {
+    let text = format!("HTTP/1.1 200 OK\r\nConnection: {}\r\n\r\n", "x, ".repeat(HEAD_FIELDS_MAX + 1));
+    assert_eq!(read(text.as_bytes(), &Method::GET).unwrap_err(), Fault::TooLarge(Excess::Head));
 }

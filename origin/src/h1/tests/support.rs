@@ -77,7 +77,7 @@ pub(super) async fn collect(response: Response) -> Result<Answer, FetchError> {
     let collected = response.body.collect().await?;
     let trailers = collected.trailers().cloned();
     let body = collected.to_bytes().to_vec();
-    Ok(Answer { status: response.status, headers: response.headers, body, trailers, reusable: false })
+    Ok(Answer { status: response.status, headers: response.headers.into_map(), body, trailers, reusable: false })
 }
 
 /// The answer to a request when the origin writes these pieces, each seen on its own, and then closes.
