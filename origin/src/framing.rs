@@ -12,11 +12,13 @@ mod chunked;
 mod encode;
 mod length;
 mod trailer;
+mod words;
 
 pub use chunked::{ChunkedDecoder, DIGITS_MAX, EXTENSION_BYTES_MAX, OVERHEAD_PER_DATA, OVERHEAD_SLACK_BYTES, Step};
 pub use encode::{CHUNK_END, ChunkSize, LAST_CHUNK, encode_last_chunk};
 pub use length::{TransferEncoding, content_length, parse_length, transfer_encoding};
 pub use trailer::{TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX, may_trail, only_trailing};
+pub use words::{is_field_value, is_token_byte, is_value_byte, token_end, trim_ows};
 
 /// A message whose framing cannot be trusted. Nothing after it on the connection can be read either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +52,4 @@ impl From<FramingError> for Fault {
             FramingError::TooLarge(excess) => Self::TooLarge(excess),
         }
     }
-}
-
-/// `tchar` of RFC 9110 5.6.2.
-pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

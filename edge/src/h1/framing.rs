@@ -3,7 +3,7 @@
 //! [`Facts`] is filled line by line as the head is read, dispatching on the length of the name, so that the lines
 //! that say nothing about framing cost one comparison. Two answers to the same question are refused, never merged.
 
-use headland_origin::framing::parse_length;
+use headland_origin::framing::{is_token_byte, parse_length, trim_ows};
 use http::{Method, StatusCode};
 
 use super::authority::is_authority;
@@ -195,19 +195,7 @@ fn judge_encoding(value: &[u8]) -> Reason {
 
 /// The members of a comma-separated list without the white space around them (RFC 9110 5.6.1).
 pub(super) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|&byte| byte == b',').map(trim)
-}
-
-/// Takes OWS (space and tab, nothing else: F4) off both ends (RFC 9110 5.6.3).
-#[inline]
-pub(super) fn trim(mut value: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] = value {
-        value = rest;
-    }
-    while let [rest @ .., b' ' | b'\t'] = value {
-        value = rest;
-    }
-    value
+    value.split(|&byte| byte == b',').map(trim_ows)
 }
 
 /// Whether a name is that of a framing field, or differs from it only in `_` for `-`: CGI-like origins read both as
@@ -217,26 +205,6 @@ fn is_alias(name: &[u8], field: &[u8]) -> bool {
     let fold = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
     name.len() == field.len() && name.iter().map(fold).eq(field.iter().copied())
 }
-
-/// `tchar` of RFC 9110 5.6.2.
-#[inline]
-pub(super) fn is_token_byte(byte: u8) -> bool {
-    TOKEN_BYTE[usize::from(byte)]
-}
-
-static TOKEN_BYTE: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0_usize;
-    while byte < 128 {
-        table[byte] = matches!(
-            byte as u8,
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-'
-                | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-        );
-        byte += 1;
-    }
-    table
-};
 
 #[cfg(test)]
 mod tests {

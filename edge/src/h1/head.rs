@@ -9,14 +9,14 @@
 //! recipient repair (bare LF, bare CR, folded lines, white space before the colon) is refused.
 
 use bytes::BytesMut;
+use headland_origin::framing::{is_field_value, is_token_byte, is_value_byte, token_end, trim_ows};
 use http::Method;
 use memchr::memchr;
 
 use super::fields::{FlatFields, Line, Lines, Span};
-use super::framing::{BodyFraming, Facts, is_token_byte, trim};
+use super::framing::{BodyFraming, Facts};
 use super::refuse::{Reason, Refusal};
 use super::target::{Target, TargetSpans};
-use super::words::{is_field_value, is_value_byte, token_end};
 use crate::limits::{HEAD_BYTES_CEILING, LEADING_EMPTY_LINES_MAX, Limits, METHOD_BYTES_MAX};
 
 /// The version a request is served as.
@@ -255,7 +255,7 @@ fn read_field(line: &[u8], start: usize) -> Result<Line, Reason> {
     if line[colon] != b':' || colon == 0 {
         return Err(judge_name(line, colon));
     }
-    let value = trim(&line[colon + 1..]);
+    let value = trim_ows(&line[colon + 1..]);
     if !is_field_value(value) {
         return Err(judge_value(value));
     }
@@ -271,7 +271,7 @@ fn read_field(line: &[u8], start: usize) -> Result<Line, Reason> {
 fn judge_name(line: &[u8], end: usize) -> Reason {
     match (line[end], end) {
         (b' ' | b'\t', 0) => Reason::ObsFold, // RFC 9112 5.2
-        (b' ' | b'\t', _) if trim(&line[end..]).first() == Some(&b':') => Reason::SpaceBeforeColon, // RFC 9112 5.1
+        (b' ' | b'\t', _) if trim_ows(&line[end..]).first() == Some(&b':') => Reason::SpaceBeforeColon, // RFC 9112 5.1
         (0, _) => Reason::Nul,
         (b'\r', _) => Reason::BareCr,
         _ => Reason::BadHeaderName,

@@ -15,7 +15,6 @@ mod head;
 mod preface;
 mod refuse;
 mod target;
-mod words;
 
 pub use body::{BodyDecoder, Piece};
 pub use fields::FlatFields;

@@ -1,6 +1,7 @@
 //! Content-Length and Transfer-Encoding: the two fields that say where a body ends.
 
 use super::FramingError;
+use super::words::trim_ows;
 
 /// Digits of 2^64 - 1: a longer length is refused, whatever its leading zeros.
 const LENGTH_DIGITS_MAX: usize = 20;
@@ -53,16 +54,6 @@ pub fn transfer_encoding<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Result<Tr
         found = TransferEncoding::Chunked;
     }
     Ok(found)
-}
-
-fn trim_ows(mut value: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] = value {
-        value = rest;
-    }
-    while let [rest @ .., b' ' | b'\t'] = value {
-        value = rest;
-    }
-    value
 }
 
 #[cfg(test)]

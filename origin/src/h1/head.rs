@@ -4,18 +4,19 @@
 //! that comes whole; it is then parsed once. Strict: only CRLF ends a line, no folding, no space before a colon, no
 //! CR, LF or NUL in a value. The lenient reading of a neighbour is how one answer becomes two.
 
-use std::mem::MaybeUninit;
-
 use http::{Method, StatusCode, Version};
 use smallvec::SmallVec;
 
 use crate::error::{Excess, Fault};
-use crate::framing::{TransferEncoding, content_length, transfer_encoding};
+use crate::framing::{TransferEncoding, content_length, is_field_value, token_end, transfer_encoding, trim_ows};
 use crate::hop_by_hop::is_hop_by_hop;
 use crate::message::FieldLines;
 
 /// Field lines of one response head.
 pub const HEAD_FIELDS_MAX: usize = 256;
+
+/// Field lines that a usual head has at most.
+const USUAL_FIELDS: usize = 16;
 
 /// Looks for the empty line.
 #[derive(Debug)]
@@ -89,40 +90,63 @@ struct Hop<'a> {
     connection: SmallVec<[&'a [u8]; 2]>,
 }
 
-/// Reads a whole head, the answer to `method`.
-pub(super) fn parse(bytes: &[u8], method: &Method) -> Result<Head, Fault> {
-    let mut lines = [const { MaybeUninit::uninit() }; HEAD_FIELDS_MAX];
-    let mut parsed = httparse::Response::new(&mut []);
-    let status = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, bytes, &mut lines);
-    match status {
-        Ok(httparse::Status::Complete(used)) if used == bytes.len() => {}
-        Ok(_) => return Err(Fault::Malformed("response head")),
-        Err(error) => return Err(fault(error)),
-    }
-    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Fault::Malformed("status code"))?;
-    let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
+/// Reads a whole head, the answer to `method`. Its lines end in CRLF, as [`Scan`] has seen.
+pub(super) fn parse(head: &[u8], method: &Method) -> Result<Head, Fault> {
+    let (start, mut rest) = split_line(head)?;
+    let (version, status) = status_line(start)?;
     let mut hop = Hop::default();
-    let mut fields = FieldLines::with_capacity(parsed.headers.len());
-    for line in parsed.headers.iter() {
-        // The client of an upgrade has to be told which protocol was chosen.
-        let switching = status == StatusCode::SWITCHING_PROTOCOLS && line.name.eq_ignore_ascii_case("upgrade");
-        if !hop.takes(line.name.as_bytes(), line.value) || switching {
-            fields.push_checked(line.name.as_bytes(), line.value);
+    let mut fields = FieldLines::with_capacity(USUAL_FIELDS);
+    loop {
+        let (line, after) = split_line(rest)?;
+        if line.is_empty() {
+            break;
         }
+        let (name, value) = field(line)?;
+        // The client of an upgrade has to be told which protocol was chosen.
+        let switching = status == StatusCode::SWITCHING_PROTOCOLS && name.eq_ignore_ascii_case(b"upgrade");
+        if !hop.takes(name, value) || switching {
+            fields.push_checked(name, value);
+        }
+        rest = after;
     }
     remove_nominated(&hop, &mut fields)?;
     let persistent = persists(version, &hop);
     finish(status, fields, version, persistent, &hop, method)
 }
 
-fn fault(error: httparse::Error) -> Fault {
-    match error {
-        httparse::Error::TooManyHeaders => Fault::TooLarge(Excess::Head),
-        httparse::Error::HeaderName => Fault::Malformed("field name"),
-        httparse::Error::HeaderValue => Fault::Malformed("field value"),
-        httparse::Error::Version => Fault::Malformed("HTTP version"),
-        httparse::Error::Status => Fault::Malformed("status line"),
-        httparse::Error::NewLine | httparse::Error::Token => Fault::Malformed("response head"),
+/// The first line, without its CRLF, and what follows it.
+fn split_line(head: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
+    const BROKEN: Fault = Fault::Malformed("response head");
+    let end = memchr::memchr(b'\n', head).ok_or(BROKEN)?;
+    let line = head[..end].strip_suffix(b"\r").ok_or(BROKEN)?;
+    Ok((line, &head[end + 1..]))
+}
+
+/// `HTTP-version SP status-code SP [reason-phrase]` (RFC 9112 4). Many origins leave out the space where no reason
+/// follows; nobody reads that line in two ways.
+fn status_line(line: &[u8]) -> Result<(Version, StatusCode), Fault> {
+    let (version, rest) = match line.split_at_checked(b"HTTP/1.x ".len()) {
+        Some((b"HTTP/1.1 ", rest)) => (Version::HTTP_11, rest),
+        Some((b"HTTP/1.0 ", rest)) => (Version::HTTP_10, rest),
+        _ => return Err(Fault::Malformed("HTTP version")),
+    };
+    let (code, reason) = rest.split_at_checked(b"200".len()).ok_or(Fault::Malformed("status code"))?;
+    let status = StatusCode::from_bytes(code).map_err(|_| Fault::Malformed("status code"))?;
+    match reason {
+        [] => Ok((version, status)),
+        [b' ', phrase @ ..] if is_field_value(phrase) => Ok((version, status)),
+        _ => Err(Fault::Malformed("status line")),
+    }
+}
+
+/// `field-name ":" OWS field-value OWS` (RFC 9112 5).
+fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
+    match token_end(line) {
+        Some(colon @ 1..) if line[colon] == b':' => {
+            let value = trim_ows(&line[colon + 1..]);
+            if is_field_value(value) { Ok((&line[..colon], value)) } else { Err(Fault::Malformed("field value")) }
+        }
+        _ => Err(Fault::Malformed("field name")),
     }
 }
 

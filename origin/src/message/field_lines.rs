@@ -52,10 +52,8 @@ impl FieldLines {
 
     /// Adds a line whose name and value a codec has checked; the name may be in any case.
     pub(crate) fn push_checked(&mut self, name: &[u8], value: &[u8]) {
-        let start = self.text.len();
         self.text.reserve(name.len() + SEPARATOR.len() + value.len() + LINE_END.len());
-        self.text.extend_from_slice(name);
-        self.text[start..].make_ascii_lowercase();
+        self.text.extend(name.iter().map(u8::to_ascii_lowercase));
         self.text.extend_from_slice(SEPARATOR);
         self.text.extend_from_slice(value);
         self.text.extend_from_slice(LINE_END);

@@ -126,3 +126,39 @@ fn a_connection_field_that_nominates_without_end_is_refused() {
     let text = format!("HTTP/1.1 200 OK\r\nConnection: {}\r\n\r\n", "x, ".repeat(HEAD_FIELDS_MAX + 1));
     assert_eq!(read(text.as_bytes(), &Method::GET).unwrap_err(), Fault::TooLarge(Excess::Head));
 }
+
+#[test]
+fn a_status_line_may_lack_its_reason() {
+    for line in ["HTTP/1.1 200", "HTTP/1.1 200 ", "HTTP/1.1 200 All is well\t\u{e9}"] {
+        assert_eq!(get(&format!("{line}\r\nContent-Length: 0\r\n\r\n")).status, StatusCode::OK);
+    }
+    let bad = read(b"HTTP/1.1 200 O\x01K\r\n\r\n", &Method::GET);
+    assert_eq!(bad.unwrap_err(), Fault::Malformed("status line"));
+}
+
+proptest::proptest! {
+    /// Another reader agrees on every head that this one takes, field by field.
+    #[test]
+    fn httparse_reads_the_same(
+        lines in proptest::collection::vec(("[!-~ \t]{0,20}", "[ -~\t\r\u{80}-\u{ff}]{0,24}"), 0..8),
+        start in "HTTP/1[.][01] [0-9]{2,4} ?[ -~]{0,8}",
+    ) {
+        let mut text = start.into_bytes();
+        for (name, value) in &lines {
+            text.extend_from_slice(format!("\r\n{name}:{value}").as_bytes());
+        }
+        text.extend_from_slice(b"\r\n\r\n");
+        let (Ok(Some(length)), Ok(head)) = (Scan::new(HEAD_BYTES_MAX).find(&text), parse(&text, &Method::HEAD)) else {
+            return Ok(());
+        };
+        proptest::prop_assert_eq!(length, text.len());
+        let mut headers = [httparse::EMPTY_HEADER; 16];
+        let mut other = httparse::Response::new(&mut headers);
+        proptest::prop_assert_eq!(other.parse(&text), Ok(httparse::Status::Complete(text.len())));
+        proptest::prop_assert_eq!(other.code, Some(head.status.as_u16()));
+        let theirs: Vec<_> = other.headers.iter().map(|h| (h.name.to_ascii_lowercase().into_bytes(), h.value.to_vec()))
+            .filter(|(name, _)| !is_hop_by_hop(name) && name != b"content-length").collect();
+        let ours: Vec<_> = head.headers.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+        proptest::prop_assert_eq!(ours, theirs);
+    }
+}

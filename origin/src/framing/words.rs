@@ -1,16 +1,34 @@
-//! Judging bytes of a head eight at a time: every byte of every request is looked at here once.
+//! Judging the bytes of a head, eight at a time: every byte of every message is looked at here once.
 //!
 //! Each function is a fast way to a verdict that its bytewise twin gives too; the tests hold the two together.
-
-use super::framing::is_token_byte;
 
 const WORD_BYTES: usize = 8;
 const ONES: u64 = u64::from_ne_bytes([1; WORD_BYTES]);
 const HIGH: u64 = ONES << 7;
 
+/// `tchar` of RFC 9110 5.6.2.
+#[inline]
+pub fn is_token_byte(byte: u8) -> bool {
+    TOKEN_BYTE[usize::from(byte)]
+}
+
+static TOKEN_BYTE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_usize;
+    while byte < 128 {
+        table[byte] = matches!(
+            byte as u8,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-'
+                | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        );
+        byte += 1;
+    }
+    table
+};
+
 /// Where the first byte is that no token has (RFC 9110 5.6.2); none, if all are token bytes.
 #[inline]
-pub(super) fn token_end(line: &[u8]) -> Option<usize> {
+pub fn token_end(line: &[u8]) -> Option<usize> {
     let (words, _) = line.as_chunks::<WORD_BYTES>();
     let mut at = 0;
     for word in words {
@@ -40,13 +58,13 @@ fn usual_bytes(word: [u8; WORD_BYTES]) -> usize {
 
 /// VCHAR, obs-text, space and tab (RFC 9110 5.5).
 #[inline]
-pub(super) fn is_value_byte(byte: u8) -> bool {
+pub fn is_value_byte(byte: u8) -> bool {
     (byte >= b' ' && byte != 0x7f) || byte == b'\t'
 }
 
 /// Whether a value has only bytes that a value may have: eight at a time, the last eight overlapping what went before.
 #[inline]
-pub(super) fn is_field_value(value: &[u8]) -> bool {
+pub fn is_field_value(value: &[u8]) -> bool {
     let Some(last) = value.last_chunk::<WORD_BYTES>() else { return value.iter().all(|&byte| is_value_byte(byte)) };
     let (words, _) = value.as_chunks::<WORD_BYTES>();
     let suspects = words.iter().fold(suspects(*last), |seen, word| seen | suspects(*word));
@@ -60,6 +78,18 @@ fn suspects(word: [u8; WORD_BYTES]) -> u64 {
     let below_space = word.wrapping_sub(ONES * 0x20) & !word;
     let del = word ^ (ONES * 0x7f);
     (below_space | (del.wrapping_sub(ONES) & !del)) & HIGH
+}
+
+/// A value without the optional white space around it (RFC 9110 5.6.3).
+#[inline]
+pub fn trim_ows(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = value {
+        value = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 #[cfg(test)]
