@@ -79,10 +79,9 @@ const X_FORWARDED: &[u8] = b"x-forwarded";
 
 /// Whether `name` is `known` (in lower case, and of the same length) in any spelling.
 fn same(name: &[u8], known: &[u8]) -> bool {
-    name.iter().zip(known).all(|(&byte, &known)| {
-        let byte = if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
-        byte == known
-    })
+    // Setting this bit makes a letter lower case and leaves digits and `-` as they are.
+    let alike = |byte: u8, known: u8| byte | 0x20 == known || known == b'-' && !byte.is_ascii_alphanumeric();
+    name.iter().zip(known).all(|(&byte, &known)| alike(byte, known))
 }
 
 /// Whether a line of the client is passed on.

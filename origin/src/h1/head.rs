@@ -105,7 +105,7 @@ pub(super) fn parse(head: &[u8], method: &Method) -> Result<Head, Fault> {
         // The client of an upgrade has to be told which protocol was chosen.
         let switching = status == StatusCode::SWITCHING_PROTOCOLS && name.eq_ignore_ascii_case(b"upgrade");
         if !hop.takes(name, value) || switching {
-            fields.push_checked(name, value);
+            fields.push_line(&rest[..line.len() + 2], name, value);
         }
         rest = after;
     }

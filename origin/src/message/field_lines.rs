@@ -60,6 +60,18 @@ impl FieldLines {
         self.lines.push(Line { name: name.len() as u32, value: value.len() as u32 });
     }
 
+    /// Adds a line as it came, its CRLF included; its name and value are those that a codec has checked in it.
+    pub(crate) fn push_line(&mut self, line: &[u8], name: &[u8], value: &[u8]) {
+        if line.len() != name.len() + SEPARATOR.len() + value.len() + LINE_END.len() || line[name.len() + 1] != b' ' {
+            // White space that is more or less than usual.
+            return self.push_checked(name, value);
+        }
+        let start = self.text.len();
+        self.text.extend_from_slice(line);
+        self.text[start..start + name.len()].make_ascii_lowercase();
+        self.lines.push(Line { name: name.len() as u32, value: value.len() as u32 });
+    }
+
     /// Adds a line at the end.
     pub fn push(&mut self, name: &HeaderName, value: &HeaderValue) {
         self.push_checked(name.as_str().as_bytes(), value.as_bytes());
@@ -155,6 +167,17 @@ mod tests {
         let map = lines().into_map();
         assert_eq!(map.get_all("link").iter().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(FieldLines::from(&map), lines());
+    }
+
+    #[test]
+    fn a_line_as_it_came_gets_the_usual_white_space() {
+        let mut lines = FieldLines::with_capacity(3);
+        for (line, value) in
+            [("Ab: c", "c"), ("Ab:c", "c"), ("Ab:\tc", "c"), ("Ab:  c ", "c"), ("Ab:", ""), ("Ab:c ", "c")]
+        {
+            lines.push_line(format!("{line}\r\n").as_bytes(), b"Ab", value.as_bytes());
+        }
+        assert_eq!(lines.text(), b"ab: c\r\nab: c\r\nab: c\r\nab: c\r\nab: \r\nab: c\r\n");
     }
 
     #[test]
