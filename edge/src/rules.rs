@@ -253,7 +253,9 @@ impl Rule {
         }
         let policy = actions.iter().any(Act::changes_policy).then(|| {
             let mut policy = base.clone();
-            actions.iter().for_each(|act| act.change(&mut policy));
+            for act in &actions {
+                act.change(&mut policy);
+            }
             Arc::new(policy)
         });
         Ok(Rule { name: settings.name.as_str().into(), test, needs_response, actions: actions.into(), policy })
@@ -266,7 +268,9 @@ impl Rule {
             (None, alone) => policy.clone_from(alone),
             (Some(before), _) => {
                 let policy = Arc::make_mut(before);
-                self.actions.iter().for_each(|act| act.change(policy));
+                for act in &self.actions {
+                    act.change(policy);
+                }
             }
         }
         self.actions.iter().find_map(|act| match act {
