@@ -8,7 +8,10 @@
 //! - 405 is not guessed a lifetime for, though RFC 9110 section 15.1 would allow it.
 //! - A request with a method override is taken for one of another method.
 //! - A coding unknown here makes a response that varies on Accept-Encoding unstorable.
+//! - An answer with credentials for the one page that Access-Control-Allow-Origin names varies on Origin, said or not.
 //! - An explicit stale-while-revalidate or stale-if-error is obeyed beside s-maxage ([`crate::freshness`]).
+
+use smallvec::SmallVec;
 
 use crate::codings;
 use crate::directives::{DirectiveSource, FieldNames};
@@ -193,7 +196,10 @@ fn refuse_by_directives(request: &RequestFacts, facts: &ResponseFacts) -> Result
 }
 
 pub(crate) fn vary_of(facts: &ResponseFacts) -> Result<VarySpec, Refusal> {
-    let vary = VarySpec::parse(&facts.vary).map_err(|error| match error {
+    // An answer with credentials for the page that it names is that page's, also where the origin forgets to say so.
+    let forgotten = (facts.credentials_allowed && facts.allowed_origin.is_some()).then_some(b"origin".as_slice());
+    let lines: SmallVec<[&[u8]; 4]> = facts.vary.iter().copied().chain(forgotten).collect();
+    let vary = VarySpec::parse(&lines).map_err(|error| match error {
         VaryError::Star => Refusal::VaryStar,
         VaryError::TooMany => Refusal::Vary,
     })?;

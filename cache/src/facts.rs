@@ -125,6 +125,10 @@ pub struct ResponseFacts<'a> {
     pub etag: Option<&'a [u8]>,
     pub content_encoding: Lines<'a>,
     pub set_cookie: bool,
+    /// Access-Control-Allow-Origin where it names one page.
+    pub allowed_origin: Option<&'a [u8]>,
+    /// `Access-Control-Allow-Credentials: true`.
+    pub credentials_allowed: bool,
     /// `Pragma: no-cache` without a Cache-Control beside it.
     pub pragma_no_cache: bool,
 }
@@ -150,6 +154,8 @@ impl<'a> ResponseFacts<'a> {
                 17 if is(name, b"cdn-cache-control") => cdn.push(value),
                 17 if is(name, b"surrogate-control") => surrogate.push(value),
                 26 if is(name, b"headland-cdn-cache-control") => own.push(value),
+                27 if is(name, b"access-control-allow-origin") && value != b"*" => facts.allowed_origin = Some(value),
+                32 if is(name, b"access-control-allow-credentials") => facts.credentials_allowed = value == b"true",
                 _ => {}
             }
         }

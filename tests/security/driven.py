@@ -6,6 +6,7 @@ It has no thread: the kernel accepts for it, and each read waits for the bytes i
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 from types import TracebackType
 from typing import Self
@@ -20,6 +21,10 @@ class Side:
         self._socket = connection
         self._socket.settimeout(WAIT_S)
         self._pending = b""
+
+    def secure(self, context: ssl.SSLContext) -> None:
+        """Go on under TLS, as its server."""
+        self._socket = context.wrap_socket(self._socket, server_side=True)
 
     def until(self, mark: bytes) -> bytes:
         """Everything up to and with `mark`; what follows stays for the next read."""
