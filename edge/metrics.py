@@ -149,6 +149,7 @@ def _doors(document: Document) -> Iterator[Metric]:
     yield _gauge("connections", "Client connections.", connections["active"], state="active")
     yield _counter("connections_accepted", "Client connections accepted.", connections["accepted"])
     yield _counter("connections_refused", "Client connections refused at a bound.", connections["refused"])
+    yield _counter("connections_flooded", "HTTP/2 connections ended for a flood of frames.", connections["flooded"])
     yield _counters("connections_opened", "Client connections by protocol.", "proto", connections["by_protocol"])
     yield _counters(
         "tls_handshakes",

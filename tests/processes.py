@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
@@ -24,10 +25,12 @@ class Headland:
     """One `headland` process; a context that ends it."""
 
     def __init__(self, *arguments: object, **variables: str) -> None:
+        # A process that is killed leaves its temporary files behind.
+        self._scratch = tempfile.TemporaryDirectory(prefix="headland-test-")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "edge", *map(str, arguments)],
             cwd=ROOT,
-            env={**os.environ, **variables},
+            env={**os.environ, "TMPDIR": self._scratch.name, **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -40,6 +43,7 @@ class Headland:
     ) -> None:
         self.process.kill()
         self.process.communicate()
+        self._scratch.cleanup()
 
     def serving(self) -> dict[str, str]:
         """Wait for the line that says where it serves: addresses by kind, and the line itself as `line`."""

@@ -55,7 +55,7 @@ def document(**changes: object) -> dict:
             "ejections": 0,
             "ttfb": {"buckets": [0, 1, 7, 0], "sum_us": 50_000},
         },
-        "connections": {"accepted": 10, "refused": 2, "active": 3, "by_protocol": {"h1": 7, "h2": 3}},
+        "connections": {"accepted": 10, "refused": 2, "flooded": 1, "active": 3, "by_protocol": {"h1": 7, "h2": 3}},
         "tls_handshakes": {"full": 4, "resumed": 3, "failed": 1},
         "purges": {"rules": 6, "applied": 9},
         "log_dropped": 0,

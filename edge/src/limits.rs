@@ -9,6 +9,10 @@
 
 use serde::Deserialize;
 
+/// HTTP/2 frames without a purpose that a client may send in a minute.
+pub const H2_LIGHT_FRAMES_MAX: u32 = 10_000;
+/// DATA frames with fewer bytes have no purpose, unless they end their stream.
+pub const H2_LIGHT_DATA_BYTES: u32 = 8;
 /// Bytes of a method name. The longest registered one (`UPDATEREDIRECTREF`) has 17.
 pub const METHOD_BYTES_MAX: usize = 32;
 

@@ -57,6 +57,8 @@ pub struct WorkerMetrics {
     pub connections_accepted: Counter,
     pub connections_closed: Counter,
     pub connections_refused: Counter,
+    /// HTTP/2 connections ended because their client only kept them busy.
+    pub connections_flooded: Counter,
     pub connections: [Counter; Protocol::WORDS.len()],
     pub tls_full: Counter,
     pub tls_resumed: Counter,

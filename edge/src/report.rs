@@ -121,6 +121,7 @@ fn connections(node: &Node) -> Value {
     json!({
         "accepted": sum(node, |worker| &worker.connections_accepted),
         "refused": sum(node, |worker| &worker.connections_refused),
+        "flooded": sum(node, |worker| &worker.connections_flooded),
         "active": node.census.open(),
         "by_protocol": by_word(node, Protocol::WORDS, |worker| &worker.connections),
     })

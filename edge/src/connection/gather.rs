@@ -1,4 +1,5 @@
-//! Gathers what an HTTP/2 connection writes, so that many answers leave in one system call and one TLS record.
+//! Gathers what an HTTP/2 connection writes, so that many answers leave in one system call and one TLS record; what it
+//! reads passes the [`FrameMeter`].
 //!
 //! The codec flushes after each stream that it is asked about. While the [`Cork`] is in, a flush leaves what was
 //! gathered where it is; the connection takes the cork out when it has nothing more to answer at once, and then flushes
@@ -9,14 +10,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::frames::FrameMeter;
 use super::stream::Stream;
 
 /// How much is gathered: the content of one TLS record.
 const GATHER_BYTES: usize = 16 << 10;
+
+/// How much of a flood is read after its end was announced.
+const LINGER_BYTES: usize = 16 << 20;
 
 /// Holds flushes back; shared by the connection and its stream, on one thread.
 #[derive(Debug, Default)]
@@ -24,11 +30,18 @@ pub struct Cork {
     is_in: AtomicBool,
     /// Something was written and is not known to have left.
     holds: AtomicBool,
+    /// The client sends more frames without a purpose than it may.
+    flooded: AtomicBool,
 }
 
 impl Cork {
     pub fn put_in(&self) {
         self.is_in.store(true, Relaxed);
+    }
+
+    /// Whether the client floods the connection.
+    pub fn is_flooded(&self) -> bool {
+        self.flooded.load(Relaxed)
     }
 
     /// Takes the cork out; true when something was written since the last flush in earnest.
@@ -44,12 +57,33 @@ pub struct Gathered {
     stream: Stream,
     held: BytesMut,
     cork: Arc<Cork>,
+    meter: FrameMeter,
+    /// Nothing more is written.
+    shut: bool,
+    /// Bytes read since then.
+    lingered: usize,
 }
 
 impl Gathered {
     pub fn new(stream: Stream) -> (Self, Arc<Cork>) {
         let cork = Arc::<Cork>::default();
-        (Gathered { stream, held: BytesMut::new(), cork: cork.clone() }, cork)
+        let meter = FrameMeter::new(Instant::now());
+        (Gathered { stream, held: BytesMut::new(), cork: cork.clone(), meter, shut: false, lingered: 0 }, cork)
+    }
+
+    /// Reads and drops what a flood still brings: closing on unread input would reset the connection, and the client
+    /// would not learn the reason.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut unwanted = [0; GATHER_BYTES];
+        while self.lingered < LINGER_BYTES {
+            let mut buf = ReadBuf::new(&mut unwanted);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
+            if buf.filled().is_empty() {
+                break;
+            }
+            self.lingered += buf.filled().len();
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Writes what is held.
@@ -67,7 +101,13 @@ impl Gathered {
 
 impl AsyncRead for Gathered {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buf)
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        if this.meter.floods(&buf.filled()[before..], Instant::now) {
+            this.cork.flooded.store(true, Relaxed);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -115,8 +155,12 @@ impl AsyncWrite for Gathered {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(this.poll_drain(cx))?;
-        Pin::new(&mut this.stream).poll_shutdown(cx)
+        if !this.shut {
+            ready!(this.poll_drain(cx))?;
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            this.shut = true;
+        }
+        if this.cork.is_flooded() { this.poll_linger(cx) } else { Poll::Ready(Ok(())) }
     }
 }
 

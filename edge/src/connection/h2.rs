@@ -83,6 +83,7 @@ enum Event {
     End,
     Idle,
     Drain,
+    Flood,
 }
 
 impl Door {
@@ -118,9 +119,20 @@ impl Door {
                     let wait = if self.open.load(Ordering::Relaxed) > 0 { self.idle() } else { GOAWAY_WAIT };
                     deadline.set(Instant::now(), wait);
                 }
+                Event::Flood => return self.break_off(connection).await,
                 Event::End => return,
             }
         }
+    }
+
+    /// Ends a connection whose client only keeps it busy: all its streams, and with the reason.
+    async fn break_off(&self, mut connection: Connection<Gathered, Bytes>) {
+        self.node.metrics.here().connections_flooded.bump();
+        connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+        self.cork.take_out();
+        // Whoever takes no answer does not get this one either.
+        let closed = std::future::poll_fn(|cx| connection.poll_closed(cx));
+        drop(tokio::time::timeout(GOAWAY_WAIT, closed).await);
     }
 
     /// The next stream. Answers given since the last one leave together, once there is none.
@@ -129,6 +141,9 @@ impl Door {
         let mut accepted = connection.poll_accept(cx);
         if accepted.is_pending() && self.cork.take_out() {
             accepted = connection.poll_accept(cx);
+        }
+        if self.cork.is_flooded() {
+            return Poll::Ready(Event::Flood);
         }
         accepted.map(|accepted| match accepted {
             Some(Ok(stream)) => Event::Stream(Box::new(stream)),

@@ -3,6 +3,7 @@
 mod content;
 mod deadline;
 mod exchange;
+mod frames;
 mod gather;
 pub mod h1;
 pub mod h2;
