@@ -5,7 +5,6 @@
 //!   that the origin means shared caches; even then the cookie itself is never stored ([`crate::stored_fields`]).
 //! - Statuses that depend on what stands outside the key (412, 416, 431 ...) are not stored without a rule for them.
 //! - A response to a request with a Cookie is not guessed a lifetime for ([`crate::freshness`]).
-//! - 405 is not guessed a lifetime for, though RFC 9110 section 15.1 would allow it.
 //! - A request with a method override is taken for one of another method.
 //! - A coding unknown here makes a response that varies on Accept-Encoding unstorable.
 //! - An answer with credentials for the one page that Access-Control-Allow-Origin names varies on Origin, said or not.

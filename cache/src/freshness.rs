@@ -270,9 +270,10 @@ fn expires_lifetime(facts: &ResponseFacts, now: Time) -> Option<Result<DeltaSeco
     Some(earliest.map(|expires| DeltaSeconds::saturating(expires.saturating_sub(date))))
 }
 
-/// RFC 9110 section 15.1 without 206, which is not stored, and 405, which a header outside the key can provoke (`CPDoS`).
+/// RFC 9110 section 15.1 without 206, which is not stored as it is. What could provoke a 405 for others, a method override
+/// outside the key, goes to no origin and into no store.
 pub(crate) const fn is_heuristically_cacheable(status: u16) -> bool {
-    matches!(status, 200 | 203 | 204 | 300 | 301 | 308 | 404 | 410 | 414 | 501)
+    matches!(status, 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
 /// RFC 9111 section 4.2.2: a guess, allowed for the statuses above and for what is marked public.

@@ -9,7 +9,7 @@ use crate::directives::FieldNames;
 use crate::{Fields, syntax, tags};
 
 /// Fields that are never stored, in lower case, grouped by length; the reason stands beside each group.
-const NEVER: [(&[u8], Why); 28] = [
+const NEVER: [(&[u8], Why); 26] = [
     (b"te", Why::Hop),
     (b"age", Why::Exchange),
     (b"trailer", Why::Hop),
@@ -20,13 +20,11 @@ const NEVER: [(&[u8], Why); 28] = [
     (b"connection", Why::Hop),
     (b"keep-alive", Why::Hop),
     (b"set-cookie", Why::Cookie),
-    (b"set-cookie2", Why::Cookie),
     (b"x-request-id", Why::Exchange),
     (b"cache-status", Why::Exchange),
     (b"proxy-status", Why::Exchange),
     (b"server-timing", Why::Exchange),
     (b"content-length", Why::Framing),
-    (b"clear-site-data", Why::Cookie),
     (b"proxy-connection", Why::Hop),
     (b"transfer-encoding", Why::Framing),
     (b"surrogate-control", Why::Ours),

@@ -59,17 +59,11 @@ pub fn merge<'a>(stored: &'a impl Fields, not_modified: &'a impl Fields, respons
 }
 
 /// Fields of the stored response that a 304 does not touch. RFC 9111 section 3.2: Content-Length, and those that
-/// describe how the stored bytes are to be read; the `ETag` is the one that was just confirmed.
+/// describe how the stored bytes are to be read (Content-Type does not: the bytes are stored as they came); the `ETag` is
+/// the one that was just confirmed.
 fn is_kept(name: &[u8]) -> bool {
-    const KEPT: [&[u8]; 7] = [
-        b"content-length",
-        b"content-encoding",
-        b"content-type",
-        b"content-range",
-        b"transfer-encoding",
-        b"connection",
-        b"etag",
-    ];
+    const KEPT: [&[u8]; 6] =
+        [b"content-length", b"content-encoding", b"content-range", b"transfer-encoding", b"connection", b"etag"];
     KEPT.iter().any(|kept| name.eq_ignore_ascii_case(kept))
 }
 

@@ -161,12 +161,42 @@ fn put_value(name: &str, request: &impl Fields, out: &mut Scratch) {
             }
         }
     }
-    // RFC 9110 section 12.5.4: language ranges are matched without regard to case.
-    if name == "accept-language" {
-        out[start + 4..].make_ascii_lowercase();
+    if name == "accept-language" && out.len() > start + 5 {
+        order_languages(&mut out[start + 5..]);
     }
     let len = (out.len() - start - 4) as u32;
     out[start..start + 4].copy_from_slice(&len.to_le_bytes());
+}
+
+/// RFC 9110 section 12.5.4: language ranges are matched without regard to case, and weights say what is preferred; ranges
+/// of one weight have no order that can be relied upon.
+fn order_languages(list: &mut [u8]) {
+    list.make_ascii_lowercase();
+    let copy = SmallVec::<[u8; 128]>::from_slice(list);
+    let mut ranges: SmallVec<[&[u8]; 8]> = copy.split(|&byte| byte == b',').collect();
+    ranges.sort_by(|a, b| weight_of(b).cmp(&weight_of(a)).then_with(|| a.cmp(b)));
+    let mut at = 0;
+    for range in ranges {
+        if at > 0 {
+            list[at] = b',';
+            at += 1;
+        }
+        list[at..at + range.len()].copy_from_slice(range);
+        at += range.len();
+    }
+}
+
+/// A member's weight in thousandths (RFC 9110 section 12.4.2); what is no weight is none.
+fn weight_of(member: &[u8]) -> u16 {
+    let mut parameters = member.split(|&byte| byte == b';').skip(1).map(syntax::trim);
+    let Some(weight) = parameters.find_map(|parameter| parameter.strip_prefix(b"q=")) else { return 1000 };
+    match weight {
+        [b'0', b'.', digits @ ..] if digits.len() <= 3 && digits.iter().all(u8::is_ascii_digit) => {
+            digits.iter().chain(b"000").take(3).fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'))
+        }
+        [b'0', ..] => 0,
+        _ => 1000,
+    }
 }
 
 /// Appends the members of a list line, separated by one comma, to what stands behind `start`.

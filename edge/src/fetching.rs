@@ -16,7 +16,7 @@ use headland_cache::{
     Broken, BypassReason, CacheKey, FillHead, Follower, Join, KeyBuffer, NoHead, Object, Outcome, Policy, RequestFacts,
     Reuse, Scheme, Standing, StoredHead, assess, may_serve_on_error,
 };
-use headland_origin::{Group, Request, RequestBody, RequestFields, Response};
+use headland_origin::{Group, Interim, Request, RequestBody, RequestFields, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::sync::oneshot;
 
@@ -59,6 +59,8 @@ pub struct Plan<F> {
     pub outcome: Outcome,
     /// What is stored but has to be validated, and the ledger's word on it.
     pub stored: Option<(Arc<Object>, Standing)>,
+    /// Where the origin's interim answers go, when somebody waits for them.
+    pub interim: Option<Interim>,
 }
 
 impl<F: OwnedLines> Plan<F> {
@@ -266,9 +268,12 @@ async fn lead_answer<F: OwnedLines + Clone + Send + Sync + 'static>(
     match (head, handover) {
         (Ok(head), handover) => {
             let mut answer = follow_answer(node, &plan, &head, follower, false);
-            if let Some(Handover::Stored(origin)) = handover {
+            if let Some(Handover::Stored(origin, own)) = handover {
                 answer.trace.stored = true;
                 answer.trace.origin = Some(origin);
+                if let Some(own) = own {
+                    answer.edit(|headers| headers.extend(own.into_map()));
+                }
             }
             answer
         }
@@ -343,7 +348,7 @@ fn failed_answer<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, broken: Broken
 /// Passes a request through on its own behalf.
 async fn pass<F: OwnedLines>(node: &Arc<Node>, mut plan: Box<Plan<F>>, body: RequestBody) -> Answer {
     let request = plan.request(Purpose::Pass, body);
-    let fetched = node.client.fetch(plan.group(), request, None).await;
+    let fetched = node.client.fetch(plan.group(), request, plan.interim.clone()).await;
     match fetched {
         Ok(response) => {
             let fields = OriginFields(&response.headers);

@@ -9,14 +9,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use headland_cache::conditional::Validators;
+use headland_cache::directives::FieldNames;
 use headland_cache::object::Parts;
-use headland_cache::stored_fields::storable;
+use headland_cache::stored_fields::{is_personal, storable};
 use headland_cache::update::{Renewal, merge, renew, selects};
 use headland_cache::{
     Admitted, Broken, Epoch, FillHead, Lead, Object, Refusal, RequestFacts, Retention, Standing, StoredHead, Tags,
     Time, VaryFacts, admit, may_serve_on_error,
 };
-use headland_origin::{FetchError, RequestBody, Response};
+use headland_origin::{FetchError, FieldLines, RequestBody, Response};
 use http::{HeaderMap, Method, StatusCode};
 use http_body::Body as _;
 use tokio::sync::oneshot;
@@ -31,8 +32,8 @@ use crate::origin_fields::{OriginFields, take_over};
 /// What a fill tells the client that began it. One is made per fetch and moved once, so that a box would cost more.
 #[allow(clippy::large_enum_variant)]
 pub enum Handover {
-    /// The head was shown; the answer will be stored.
-    Stored(Box<OriginTrace>),
+    /// The head was shown; the answer will be stored. The fields that are kept from the store are this client's own.
+    Stored(Box<OriginTrace>, Option<FieldLines>),
     /// The origin confirmed what is stored; this is it, updated.
     Confirmed(Arc<Object>, Box<OriginTrace>),
     /// The response is this client's alone.
@@ -98,7 +99,7 @@ async fn ask<F: OwnedLines>(node: &Node, plan: &Plan<F>) -> Result<(Response, As
     let born = node.ledger.epoch();
     let request_time = node.clock.now();
     let request = plan.request(Purpose::Fill, RequestBody::Empty);
-    let response = node.client.fetch(plan.group(), request, None).await?;
+    let response = node.client.fetch(plan.group(), request, plan.interim.clone()).await?;
     node.metrics.here().origin_ttfb.record(response.first_byte_micros);
     Ok((response, Asked { born, request_time, response_time: node.clock.now() }))
 }
@@ -265,7 +266,8 @@ async fn store<F: OwnedLines>(
         born: asked.born,
         object_bytes_max: plan.policy().object_bytes_max,
     });
-    hand_over(client, Handover::Stored(origin));
+    let own = own_fields(&mut response.headers, &admitted.withheld);
+    hand_over(client, Handover::Stored(origin, own));
     if lead.publish(head.clone()) == Retention::Window {
         node.metrics.here().not_stored.bump();
     }
@@ -273,6 +275,17 @@ async fn store<F: OwnedLines>(
         Ok((last, trailers)) => seal(node, lead, &head, &last, trailers).await,
         Err(broken) => lead.fail(broken),
     }
+}
+
+/// What the response says to the client that caused it alone: its cookies, and the fields that the response withholds
+/// from others (RFC 9111 sections 5.2.2.4 and 5.2.2.7).
+fn own_fields(fields: &mut FieldLines, withheld: &FieldNames) -> Option<FieldLines> {
+    let is_own = |name: &[u8]| is_personal(name) || withheld.iter().any(|known| name.eq_ignore_ascii_case(known));
+    if !fields.iter().any(|(name, _)| is_own(name)) {
+        return None;
+    }
+    fields.retain(is_own);
+    Some(std::mem::take(fields))
 }
 
 /// Streams the body into the fill as it comes; what is known to be its last piece is given back with the trailers.

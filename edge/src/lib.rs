@@ -14,6 +14,7 @@ pub mod fill;
 pub mod forward;
 pub mod h1;
 pub mod hop_by_hop;
+pub mod interims;
 pub mod limits;
 pub mod listener;
 pub mod metrics;

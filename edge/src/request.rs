@@ -251,6 +251,7 @@ impl<'r, F: OwnedLines + Clone> Routed<'r, F> {
             key: None,
             outcome,
             stored: None,
+            interim: None,
         }
     }
 }

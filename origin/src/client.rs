@@ -8,7 +8,6 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::counters::{Count, Counters, Snapshot};
@@ -61,7 +60,7 @@ impl Failed {
 /// Where a request stands between its attempts.
 struct Course {
     ends: Instant,
-    interim: Option<Arc<Mutex<Interim>>>,
+    interim: Option<Interim>,
     tried: Tried,
     /// Attempts still allowed.
     left: u32,
@@ -79,7 +78,7 @@ impl Client {
         Arc::new(Client { pool, resolver: Resolver::new(FRESH), counters })
     }
 
-    /// The answer of one of the group's servers. `interim` is called with each 1xx answer but 100 and 101.
+    /// The answer of one of the group's servers. `interim` is given each 1xx answer but 100 and 101.
     pub async fn fetch(
         &self,
         group: &Arc<Group>,
@@ -118,7 +117,7 @@ impl Client {
         let mut now = Instant::now();
         let mut course = Course {
             ends: now + group.deadlines().total,
-            interim: interim.map(|interim| Arc::new(Mutex::new(interim))),
+            interim,
             tried: Tried::new(),
             left: group.attempts() - 1,
             refreshed: false,
@@ -205,7 +204,7 @@ impl Client {
             drop(in_flight);
         });
         let deadlines = Deadlines { total: course.ends.saturating_duration_since(now + waited), ..*group.deadlines() };
-        let interim = course.interim.clone().map(pass_on);
+        let interim = course.interim.clone();
         let mut response =
             connection.exchange(request, &deadlines, interim, home).await.map_err(|error| Failed { error, reused })?;
         response.server = way.server.site.name.clone();
@@ -216,11 +215,6 @@ impl Client {
         }
         Ok(response)
     }
-}
-
-/// The caller's closure, lent to one attempt.
-fn pass_on(interim: Arc<Mutex<Interim>>) -> Interim {
-    Box::new(move |status, headers| (interim.lock())(status, headers))
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -37,5 +37,5 @@ pub use counters::Snapshot;
 pub use error::{BodyFault, Fault, FetchError, Phase};
 pub use group::{Group, ServerStatus};
 pub use h1::Upgraded;
-pub use message::{FieldLines, Interim, Request, RequestBody, RequestFields, Response, ResponseBody};
+pub use message::{FieldLines, Interim, InterimSink, Request, RequestBody, RequestFields, Response, ResponseBody};
 pub use settings::{GroupSettings, PoolLimits, SettingsError};

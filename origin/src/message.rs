@@ -20,8 +20,25 @@ mod field_lines;
 
 pub use field_lines::FieldLines;
 
-/// Called with each interim answer (1xx) other than 100 and 101.
-pub type Interim = Box<dyn FnMut(StatusCode, HeaderMap) + Send>;
+/// Takes the interim answers (1xx) of exchanges, other than 100 and 101.
+pub trait InterimSink: Send + Sync {
+    /// `exchange` tells whose they are: the number that its [`Interim`] was made with.
+    fn interim(&self, exchange: u64, status: StatusCode, headers: HeaderMap);
+}
+
+/// Where the interim answers of one exchange go.
+#[derive(Clone)]
+pub struct Interim {
+    pub sink: Arc<dyn InterimSink>,
+    pub exchange: u64,
+}
+
+impl Interim {
+    /// Passes one on.
+    pub fn pass(&self, status: StatusCode, headers: HeaderMap) {
+        self.sink.interim(self.exchange, status, headers);
+    }
+}
 
 /// A request to an origin. Lent to the exchange, so that it can be sent again when that is safe.
 pub struct Request {

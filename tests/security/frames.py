@@ -112,6 +112,13 @@ class FrameClient:
                 return status
         return "closed"
 
+    def head(self, stream: int) -> int:
+        """The status of the next head on a stream, interim ones too; 0 when the connection ended."""
+        while (got := self.frames()) is not None:
+            if got[0] == HEADERS and got[2] == stream:
+                return _status(got[3])
+        return 0
+
     def until_closed(self) -> None:
         """Read until the node ends the connection."""
         while self.frames() is not None:

@@ -65,7 +65,7 @@ fn a_304_changes_neither_what_describes_the_stored_bytes_nor_anybodys_cookies() 
         ],
     );
     let expected =
-        ["Content-Location: /x", "Date: now", "content-encoding: br", "content-type: image/png", "etag: \"1\""];
+        ["Content-Location: /x", "Content-Type: text/html", "Date: now", "content-encoding: br", "etag: \"1\""];
     assert_eq!(found, expected);
 }
 

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
@@ -24,6 +24,7 @@ use super::{Peer, Stream, count};
 use crate::answer::Answer;
 use crate::fetching;
 use crate::h1::{BodyFraming, FlatFields, HeadParser, Parsed, Refusal, RequestHead, Version, encode};
+use crate::interims::Interims;
 use crate::metrics::Protocol;
 use crate::node::Node;
 use crate::request::{Next, Received, Scratch, walk};
@@ -56,6 +57,7 @@ pub(super) struct Connection {
     deadline: Deadline,
     peer: Peer,
     upload: Option<Upload>,
+    interims: Arc<Interims>,
     /// How the last upload ended, when it did not end well.
     upload_failed: Option<Progress>,
     served: u32,
@@ -63,6 +65,15 @@ pub(super) struct Connection {
     moment: Instant,
     /// When the first bytes of the answer had left, if there was more to write then.
     first_written: Option<Instant>,
+}
+
+/// What came while the answer was awaited.
+#[allow(clippy::large_enum_variant, reason = "nearly always the large one, and moved once")]
+enum Came {
+    Answer(Answer),
+    Interims(Vec<(StatusCode, HeaderMap)>),
+    /// The client left.
+    Gone,
 }
 
 /// Why no further head comes.
@@ -90,6 +101,7 @@ pub async fn serve(node: Arc<Node>, stream: Stream, peer: Peer, input: BytesMut)
         deadline: Deadline::default(),
         peer,
         upload: None,
+        interims: Arc::default(),
         upload_failed: None,
         served: 0,
         moment: Instant::now(),
@@ -247,7 +259,7 @@ impl Connection {
         &mut self,
         head: &RequestHead,
         snapshot: &Snapshot,
-        plan: Box<fetching::Plan<FlatFields>>,
+        mut plan: Box<fetching::Plan<FlatFields>>,
     ) -> Option<Answer> {
         let mut body = headland_origin::RequestBody::Empty;
         if head.framing != BodyFraming::Empty {
@@ -260,30 +272,53 @@ impl Connection {
             let (upload, relayed) = Upload::begin(head.framing, &snapshot.limits);
             (self.upload, body) = (Some(upload), relayed);
             if head.expect_continue {
-                encode::interim(self.outgoing.text(), StatusCode::CONTINUE, &http::HeaderMap::new());
+                encode::interim(self.outgoing.text(), StatusCode::CONTINUE, &HeaderMap::new());
                 self.flush(snapshot).await.ok()?;
             }
         }
-        let fetched = std::pin::pin!(fetching::fetch(self.node.clone(), plan, body));
-        self.await_unless_gone(fetched).await
+        // RFC 9110 section 15.2: clients of HTTP/1.0 know no interim answers.
+        plan.interim = (head.version == Version::Http11).then(|| self.interims.begin());
+        let mut fetched = std::pin::pin!(fetching::fetch(self.node.clone(), plan, body));
+        loop {
+            match self.await_unless_gone(fetched.as_mut()).await {
+                Came::Answer(answer) => return Some(answer),
+                Came::Interims(interims) => {
+                    self.push_interims(&interims);
+                    self.flush(snapshot).await.ok()?;
+                }
+                Came::Gone => return None,
+            }
+        }
     }
 
-    /// Awaits the answer while the upload moves on; none when the client closes.
-    async fn await_unless_gone(&mut self, mut fetched: Pin<&mut impl Future<Output = Answer>>) -> Option<Answer> {
+    fn push_interims(&mut self, interims: &[(StatusCode, HeaderMap)]) {
+        for (status, headers) in interims {
+            encode::interim(self.outgoing.text(), *status, headers);
+        }
+    }
+
+    /// Awaits the answer, or what comes before it, while the upload moves on.
+    async fn await_unless_gone(&mut self, mut fetched: Pin<&mut impl Future<Output = Answer>>) -> Came {
         std::future::poll_fn(|cx| {
             self.poll_upload(cx);
             if let Poll::Ready(answer) = fetched.as_mut().poll(cx) {
-                return Poll::Ready(Some(answer));
+                let before = self.interims.end();
+                self.push_interims(&before);
+                return Poll::Ready(Came::Answer(answer));
             }
             if matches!(self.upload_failed, Some(Progress::Gone)) {
-                return Poll::Ready(None);
+                return Poll::Ready(Came::Gone);
+            }
+            let interims = self.interims.take(cx);
+            if !interims.is_empty() {
+                return Poll::Ready(Came::Interims(interims));
             }
             // Reading on tells that the client has left; what it sends ahead is kept, within bounds.
             let ahead = AHEAD_BYTES;
             while self.upload.is_none() && self.upload_failed.is_none() && self.input.len() < ahead {
                 match self.poll_read(cx) {
                     Poll::Ready(true) => {}
-                    Poll::Ready(false) => return Poll::Ready(None),
+                    Poll::Ready(false) => return Poll::Ready(Came::Gone),
                     Poll::Pending => break,
                 }
             }
@@ -360,7 +395,7 @@ impl Connection {
             method: &http::Method::GET,
             host: b"",
             target: b"",
-            fields: &http::HeaderMap::new(),
+            fields: &HeaderMap::new(),
             protocol: Protocol::H1,
             http10: false,
             client: self.peer.address.ip(),

@@ -4,22 +4,20 @@
 //! Flow control is the client's: a stream whose client takes nothing for [`crate::limits::Limits::write_stall_ms`] is
 //! reset, one whose connection has no stream open for its idle time is told to go away.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use h2::server::{Connection, SendResponse};
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Reason, RecvStream};
 use headland_cache::Scheme;
-use headland_origin::{BodyFault, RequestBody};
+use headland_origin::RequestBody;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body::{Body, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 
-use super::content::{Piece, Source};
+use super::content::Source;
 use super::deadline::Deadline;
 use super::exchange::{Asked, Sent, done};
 use super::gather::{Cork, Gathered};
@@ -27,11 +25,18 @@ use super::{Peer, Stream, count};
 use crate::answer::{Answer, Content, Trace, adorn};
 use crate::deliver::has_content;
 use crate::fetching;
+use crate::interims::Interims;
 use crate::limits::Limits;
 use crate::metrics::Protocol;
 use crate::node::Node;
 use crate::request::{Next, Received, Scratch, walk};
 use crate::snapshot::Snapshot;
+
+mod outlet;
+mod uploaded;
+
+use outlet::Outlet;
+use uploaded::Uploaded;
 
 /// How long a connection may take to end after it was told to go away.
 const GOAWAY_WAIT: Duration = Duration::from_secs(10);
@@ -250,7 +255,7 @@ impl Exchange {
         None
     }
 
-    async fn fetch(mut self, plan: Box<fetching::Plan<HeaderMap>>, body: RecvStream) {
+    async fn fetch(mut self, mut plan: Box<fetching::Plan<HeaderMap>>, body: RecvStream) {
         let length =
             self.parts.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         if length.is_some_and(|length: u64| length > self.snapshot.limits.body_bytes_max) {
@@ -264,17 +269,33 @@ impl Exchange {
         };
         let node = self.node.clone();
         let unanswered = plan.trace();
+        let interims = Arc::<Interims>::default();
+        plan.interim = Some(interims.begin());
         let mut fetched = std::pin::pin!(fetching::fetch(node, plan, body));
-        let answer = std::future::poll_fn(|cx| match self.respond.poll_reset(cx) {
-            // The client wants no answer any more.
-            Poll::Ready(_) => Poll::Ready(None),
-            Poll::Pending => fetched.as_mut().poll(cx).map(Some),
+        let answer = std::future::poll_fn(|cx| {
+            if self.respond.poll_reset(cx).is_ready() {
+                // The client wants no answer any more.
+                return Poll::Ready(None);
+            }
+            let answer = fetched.as_mut().poll(cx);
+            for (status, headers) in interims.take(cx) {
+                self.send_interim(status, headers);
+            }
+            answer.map(Some)
         })
         .await;
         match answer {
             Some(answer) => self.answer(answer).await,
             None => self.done(&unanswered, &Sent::nothing()),
         }
+    }
+
+    fn send_interim(&mut self, status: StatusCode, headers: HeaderMap) {
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        // A stream that is gone shows when its answer is sent.
+        drop(self.respond.send_informational(response));
     }
 
     /// Hands a whole answer to the codec.
@@ -317,7 +338,7 @@ impl Exchange {
             Ok(_) if ends => true,
             Ok(stream) => {
                 let stall = Duration::from_millis(self.snapshot.limits.write_stall_ms.into());
-                let mut outlet = Outlet { stream, stall, deadline: Deadline::default() };
+                let mut outlet = Outlet::new(stream, stall);
                 outlet.send_all(Source::of(content), answer.length, &mut sent.bytes).await
             }
         };
@@ -360,126 +381,5 @@ impl Exchange {
             started: self.started,
         };
         done(&self.node, &asked, trace, sent);
-    }
-}
-
-/// The sending half of one stream.
-struct Outlet {
-    stream: SendStream<Bytes>,
-    stall: Duration,
-    deadline: Deadline,
-}
-
-impl Outlet {
-    /// True when everything was sent and it was as long as announced. Otherwise the stream is reset, so that what is
-    /// short never looks whole.
-    async fn send_all(&mut self, mut source: Source, announced: Option<u64>, sent: &mut u64) -> bool {
-        let whole = loop {
-            let piece = std::future::poll_fn(|cx| match self.stream.poll_reset(cx) {
-                Poll::Ready(_) => Poll::Ready(Piece::Broken),
-                Poll::Pending => source.poll(cx),
-            })
-            .await;
-            match piece {
-                Piece::Data(data) => {
-                    *sent += data.len() as u64;
-                    if !self.send(data).await {
-                        break false;
-                    }
-                }
-                Piece::Broken => break false,
-                Piece::End | Piece::Trailers(_) if announced.is_some_and(|announced| announced != *sent) => {
-                    break false;
-                }
-                Piece::Trailers(trailers) => break self.stream.send_trailers(trailers).is_ok(),
-                Piece::End => break self.stream.send_data(Bytes::new(), true).is_ok(),
-            }
-        };
-        if !whole {
-            self.stream.send_reset(Reason::INTERNAL_ERROR);
-        }
-        whole
-    }
-
-    /// Sends one piece as the client's windows open; false when it is reset, or stalls for too long.
-    async fn send(&mut self, mut data: Bytes) -> bool {
-        while data.has_remaining() {
-            self.stream.reserve_capacity(data.len());
-            self.deadline.set(Instant::now(), self.stall);
-            let room = std::future::poll_fn(|cx| match self.stream.poll_capacity(cx) {
-                Poll::Ready(Some(Ok(room))) => Poll::Ready(Some(room)),
-                Poll::Ready(_) => Poll::Ready(None),
-                Poll::Pending => self.deadline.poll(cx).map(|()| None),
-            })
-            .await;
-            let Some(room) = room else { return false };
-            let part = data.split_to(room.min(data.len()));
-            if !part.is_empty() && self.stream.send_data(part, false).is_err() {
-                return false;
-            }
-        }
-        true
-    }
-}
-
-/// A request body on its way from an HTTP/2 client to the origin; the client's window opens as the origin takes it.
-struct Uploaded {
-    stream: RecvStream,
-    left: u64,
-    idle: Duration,
-    deadline: Deadline,
-    data_ended: bool,
-}
-
-impl Uploaded {
-    fn new(stream: RecvStream, limits: &Limits) -> Self {
-        let idle = Duration::from_millis(limits.body_idle_ms.into());
-        Uploaded { stream, left: limits.body_bytes_max, idle, deadline: Deadline::default(), data_ended: false }
-    }
-
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyFault>>> {
-        match self.stream.poll_data(cx) {
-            Poll::Ready(Some(Ok(data))) => {
-                self.deadline.clear();
-                let _ = self.stream.flow_control().release_capacity(data.len());
-                let Some(left) = self.left.checked_sub(data.len() as u64) else {
-                    return Poll::Ready(Some(Err(BodyFault::TooLarge)));
-                };
-                self.left = left;
-                Poll::Ready(Some(Ok(data)))
-            }
-            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(BodyFault::Disconnected))),
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => {
-                if !self.deadline.is_set() {
-                    self.deadline.set(Instant::now(), self.idle);
-                }
-                self.deadline.poll(cx).map(|()| Some(Err(BodyFault::Timeout)))
-            }
-        }
-    }
-}
-
-impl Body for Uploaded {
-    type Data = Bytes;
-    type Error = BodyFault;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        let this = self.get_mut();
-        if !this.data_ended {
-            if let Some(data) = ready!(this.poll_data(cx)) {
-                return Poll::Ready(Some(data.map(Frame::data)));
-            }
-            this.data_ended = true;
-        }
-        match ready!(this.stream.poll_trailers(cx)) {
-            Ok(Some(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
-            Ok(None) => Poll::Ready(None),
-            Err(_) => Poll::Ready(Some(Err(BodyFault::Disconnected))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.stream.is_end_stream()
     }
 }

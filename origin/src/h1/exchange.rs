@@ -193,9 +193,9 @@ impl Exchange {
         }
         // RFC 9110 15.2.1: 100 concerns the hop that expected it, and the door has answered its client.
         if head.status != StatusCode::CONTINUE
-            && let Some(interim) = &mut self.interim
+            && let Some(interim) = &self.interim
         {
-            interim(head.status, head.headers.into_map());
+            interim.pass(head.status, head.headers.into_map());
         }
         Ok(())
     }

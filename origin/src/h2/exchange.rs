@@ -132,9 +132,9 @@ impl Exchange {
             return Err(FetchError::malformed("101 over HTTP/2", Phase::Head));
         }
         if status != StatusCode::CONTINUE
-            && let Some(interim) = &mut self.interim
+            && let Some(interim) = &self.interim
         {
-            interim(status, headers);
+            interim.pass(status, headers);
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::*;
 use crate::error::{BodyFault, Deadline, Fault};
 use crate::exchange::{Connection, Deadlines, Home};
-use crate::message::{Interim, Request, RequestBody, Response};
+use crate::message::{Interim, InterimSink, Request, RequestBody, Response};
 
 const DEADLINES: Deadlines = Deadlines {
     connect: Duration::from_secs(1),
@@ -100,6 +100,16 @@ fn data(size: usize) -> Frame<Bytes> {
     Frame::data(Bytes::from(vec![b'x'; size]))
 }
 
+/// Passes on the statuses of interim answers.
+struct Seen(UnboundedSender<StatusCode>);
+
+impl InterimSink for Seen {
+    fn interim(&self, exchange: u64, status: StatusCode, _headers: HeaderMap) {
+        assert_eq!(exchange, 7);
+        self.0.send(status).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_request_and_its_answer_with_trailers_and_interim_answers() {
     let (handle, mut asked) = origin().await;
@@ -110,7 +120,7 @@ async fn a_request_and_its_answer_with_trailers_and_interim_answers() {
     get.headers = headers.into();
     let (home, came) = home();
     let (seen, mut interims) = unbounded_channel();
-    let interim: Interim = Box::new(move |status, headers| seen.send((status, headers)).unwrap());
+    let interim = Interim { sink: Arc::new(Seen(seen)), exchange: 7 };
     let script = async {
         let (request, mut respond) = asked.recv().await.unwrap();
         assert_eq!(request.uri(), "https://origin.example/a?b");
@@ -131,7 +141,7 @@ async fn a_request_and_its_answer_with_trailers_and_interim_answers() {
     let exchange = handle.clone().exchange(&mut get, &DEADLINES, Some(interim), home);
     let (response, ()) = tokio::join!(exchange, script);
     let response = response.unwrap();
-    assert_eq!(interims.recv().await.unwrap().0, StatusCode::EARLY_HINTS);
+    assert_eq!(interims.recv().await.unwrap(), StatusCode::EARLY_HINTS);
     assert_eq!((response.status, response.length), (StatusCode::OK, Some(5)));
     assert_eq!(response.headers.iter().map(|(name, _)| name).collect::<Vec<_>>(), [b"etag"]);
     assert_eq!(handle.streams(), 1);

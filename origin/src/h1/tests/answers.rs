@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use http::{HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::support::{Answer, DEADLINES, fetch, home, pipe, read_head, request};
 use crate::error::{Excess, Fault, Phase};
 use crate::h1::INTERIM_MAX;
-use crate::message::Interim;
+use crate::message::{Interim, InterimSink};
 
 const LENGTH: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nA: b\r\n\r\nhello";
 const CHUNKED: &[u8] =
@@ -147,22 +147,29 @@ async fn a_connection_serves_one_exchange_after_another() {
     assert!(!h1.is_alive());
 }
 
+/// Statuses of interim answers.
+#[derive(Default)]
+struct Seen(Mutex<Vec<u16>>);
+
+impl InterimSink for Seen {
+    fn interim(&self, exchange: u64, status: StatusCode, headers: HeaderMap) {
+        assert_eq!((exchange, headers.get("link").is_some()), (7, status == 103));
+        self.0.lock().push(status.as_u16());
+    }
+}
+
 /// The interim answers that a script causes to be passed on.
 async fn interims(wire: &[u8]) -> (Vec<u16>, Result<u16, Fault>) {
     let (connection, mut origin) = pipe();
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let list = seen.clone();
-    let interim: Interim = Box::new(move |status, headers| {
-        assert_eq!(headers.get("link").is_some(), status == 103);
-        list.lock().push(status.as_u16());
-    });
+    let seen = Arc::<Seen>::default();
+    let interim = Interim { sink: seen.clone(), exchange: 7 };
     let mut asked = request(Method::GET);
     let script = async {
         read_head(&mut origin).await;
         origin.write_all(wire).await.unwrap();
     };
     let (result, ()) = tokio::join!(connection.exchange(&mut asked, &DEADLINES, Some(interim), home().0), script);
-    let seen = seen.lock().clone();
+    let seen = seen.0.lock().clone();
     (seen, result.map(|response| response.status.as_u16()).map_err(|error| error.fault))
 }
 
