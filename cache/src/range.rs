@@ -1,20 +1,34 @@
 //! Range and If-Range against a stored, complete response (RFC 9110 sections 13.1.5 and 14).
 //!
-//! One range is served; a request for several gets the whole response, which RFC 9110 section 14.2 always allows and
-//! which no set of overlapping ranges can turn into an amplifier. Positions saturate, so no number overflows.
+//! Several ranges are served as parts of one answer, and never as more bytes than the whole: ranges that overlap or
+//! touch become one (section 15.3.7.2), and a set that would still cost as much
+//! as the whole, or has too many members, is answered with the whole, which section 14.2 always allows. Positions
+//! saturate, so no number overflows.
+
+use smallvec::SmallVec;
 
 use crate::conditional::Validators;
 use crate::facts::RequestFacts;
 use crate::syntax::{decimal, trim};
 use crate::{Time, etag, http_date};
 
+/// Ranges in one request; more of them are answered with the whole.
+pub const RANGES_MAX: usize = 64;
+/// What a part of a multipart answer costs beside its bytes, about.
+const PART_BYTES: u64 = 128;
+
+/// Parts of a body, each as its first and last position.
+pub type Parts = SmallVec<[(u64, u64); 4]>;
+
 /// What of the body to send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
     /// All of it, with the stored status.
     Whole,
     /// 206 with the bytes from `first` to `last`, both included and both inside the body.
     Part { first: u64, last: u64 },
+    /// 206 with several such parts, as multipart/byteranges; they do not overlap, and are in the order they were asked for.
+    Parts(Parts),
     /// 416 with `Content-Range: bytes */length`.
     Unsatisfiable,
 }
@@ -28,7 +42,46 @@ pub fn select(request: &RequestFacts, status: u16, stored: &Validators, received
     };
     match request.if_range {
         Some(condition) if !still_the_same(condition, stored, received) => Selection::Whole,
-        _ => parse(range).map_or(Selection::Whole, |spec| spec.within(length)),
+        _ => parse(range).map_or(Selection::Whole, |specs| within(&specs, length)),
+    }
+}
+
+/// RFC 9110 section 14.1.2: a set is satisfiable when one of its ranges is; the others are left out.
+fn within(specs: &[Spec], length: u64) -> Selection {
+    let mut parts = Parts::new();
+    for spec in specs {
+        match spec.within(length) {
+            Selection::Part { first, last } => parts.push((first, last)),
+            Selection::Unsatisfiable => {}
+            other => return other,
+        }
+    }
+    coalesce(&mut parts);
+    match parts[..] {
+        [] => Selection::Unsatisfiable,
+        [(first, last)] => Selection::Part { first, last },
+        _ if cost(&parts) >= length => Selection::Whole,
+        _ => Selection::Parts(parts),
+    }
+}
+
+fn cost(parts: &[(u64, u64)]) -> u64 {
+    parts.iter().map(|(first, last)| last - first + 1 + PART_BYTES).fold(0, u64::saturating_add)
+}
+
+/// RFC 9110 section 15.3.7.2: parts that overlap or touch become one. Where none do, the order stays.
+fn coalesce(parts: &mut Parts) {
+    let mut merged = Parts::new();
+    let mut ascending = parts.clone();
+    ascending.sort_unstable();
+    for (first, last) in ascending {
+        match merged.last_mut() {
+            Some((_, end)) if first <= end.saturating_add(1) => *end = (*end).max(last),
+            _ => merged.push((first, last)),
+        }
+    }
+    if merged.len() < parts.len() {
+        *parts = merged;
     }
 }
 
@@ -72,17 +125,20 @@ impl Spec {
     }
 }
 
-/// The only range in the field; `None` for several, for another unit and for anything invalid, all of which are
-/// answered with the whole (RFC 9110 section 14.2).
-fn parse(range: &[u8]) -> Option<Spec> {
+/// The ranges in the field; `None` for too many, for another unit and for anything invalid, all of which are answered
+/// with the whole (RFC 9110 section 14.2).
+fn parse(range: &[u8]) -> Option<SmallVec<[Spec; 4]>> {
     let equals = memchr::memchr(b'=', range)?;
     // RFC 9110 section 14.1: range units are case-insensitive.
     range[..equals].eq_ignore_ascii_case(b"bytes").then_some(())?;
-    let mut specs = range[equals + 1..].split(|&b| b == b',').map(trim).filter(|spec| !spec.is_empty());
-    let only = specs.next()?;
-    specs.next().is_none().then_some(())?;
-    let dash = memchr::memchr(b'-', only)?;
-    let (first, last) = (&only[..dash], &only[dash + 1..]);
+    let members = range[equals + 1..].split(|&b| b == b',').map(trim).filter(|spec| !spec.is_empty());
+    let specs: SmallVec<[Spec; 4]> = members.take(RANGES_MAX + 1).map(parse_one).collect::<Option<_>>()?;
+    (1..=RANGES_MAX).contains(&specs.len()).then_some(specs)
+}
+
+fn parse_one(spec: &[u8]) -> Option<Spec> {
+    let dash = memchr::memchr(b'-', spec)?;
+    let (first, last) = (&spec[..dash], &spec[dash + 1..]);
     if first.is_empty() {
         return decimal(last).map(Spec::Suffix);
     }

@@ -69,6 +69,8 @@ pub enum Content {
     Empty,
     Text(Bytes),
     Stored(headland_cache::Body, Range<u64>),
+    /// Several parts of what is stored, with what stands between them.
+    Parts(Vec<Bytes>),
     /// A fill under way, or the part of it that is wanted.
     Fill(FillReader),
     Origin(ResponseBody),
@@ -82,6 +84,7 @@ impl std::fmt::Debug for Content {
             Content::Empty => "Empty",
             Content::Text(_) => "Text",
             Content::Stored(..) => "Stored",
+            Content::Parts(_) => "Parts",
             Content::Fill(_) => "Fill",
             Content::Origin(_) => "Origin",
             Content::Tunnel(_) => "Tunnel",

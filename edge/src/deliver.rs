@@ -11,9 +11,19 @@ use headland_cache::{FillHead, FillReader, Freshness, Object, Outcome, RequestFa
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
 use crate::answer::{Answer, Content, ErrorTrace, Head, Part, Trace};
+use crate::multipart::Multipart;
 use crate::snapshot::Site;
 
 impl Answer {
+    /// Of several parts of the content.
+    fn in_parts(mut self, multipart: Multipart, slice: impl FnOnce(Wanted) -> Content) -> Self {
+        self.status = StatusCode::PARTIAL_CONTENT;
+        self.length = Some(multipart.length());
+        self.edit(|headers| drop(headers.insert(header::CONTENT_TYPE, multipart.media_type())));
+        self.content = slice(Wanted::Parts(multipart));
+        self
+    }
+
     /// Counted for a site.
     #[must_use]
     pub fn of(mut self, site: &Arc<Site>) -> Self {
@@ -32,18 +42,29 @@ pub fn stored(object: &Object, facts: &RequestFacts<'_>, outcome: Outcome, now: 
     trace.key_hash = Some(object.key.hash());
     date(&mut trace, &object.freshness, now);
     let length = object.body.len();
-    let slice = |first: u64, end: u64| Content::Stored(object.body.clone(), first..end);
-    select(&object.head, Some(length), facts, trace, object.freshness.response_time(), slice)
+    let slice = |wanted| match wanted {
+        Wanted::Bytes { first, end } => Content::Stored(object.body.clone(), first..end),
+        Wanted::Parts(multipart) => Content::Parts(multipart.pieces(&object.body)),
+    };
+    select(&object.head, Some(length), facts, trace, object.freshness.response_time(), true, slice)
 }
 
 /// Answers from a fill that has its head; the bytes follow as they arrive.
 pub fn filling(head: &FillHead, reader: FillReader, facts: &RequestFacts<'_>, outcome: Outcome, now: Time) -> Answer {
     let mut trace = Trace::new(outcome);
     date(&mut trace, &head.freshness, now);
-    select(&head.head, head.length, facts, trace, head.freshness.response_time(), |first, end| {
+    // Parts that are not here yet could only be sent in the order they come: such a request gets the whole.
+    select(&head.head, head.length, facts, trace, head.freshness.response_time(), false, |wanted| {
+        let Wanted::Bytes { first, end } = wanted else { unreachable!("no parts were offered") };
         let whole = first == 0 && end >= head.length.unwrap_or(u64::MAX);
         Content::Fill(if whole { reader } else { reader.narrowed(first, end) })
     })
+}
+
+/// What of the stored bytes an answer has.
+enum Wanted {
+    Bytes { first: u64, end: u64 },
+    Parts(Multipart),
 }
 
 /// Age and what is left of freshness (RFC 9111 section 5.1: on every answer that was not validated for it).
@@ -59,7 +80,8 @@ fn select(
     facts: &RequestFacts<'_>,
     trace: Trace,
     received: Time,
-    slice: impl FnOnce(u64, u64) -> Content,
+    offers_parts: bool,
+    slice: impl FnOnce(Wanted) -> Content,
 ) -> Answer {
     let whole = StatusCode::from_u16(head.status()).unwrap_or(StatusCode::OK);
     let mut answer = Answer {
@@ -92,7 +114,10 @@ fn select(
     let (first, end) = match length
         .map_or(Selection::Whole, |length| range::select(facts, head.status(), &validators, received, length))
     {
-        Selection::Whole => (0, length.unwrap_or(u64::MAX)),
+        Selection::Parts(parts) if offers_parts => {
+            return answer.in_parts(Multipart::of(head, length.unwrap_or_default(), &parts), slice);
+        }
+        Selection::Whole | Selection::Parts(_) => (0, length.unwrap_or(u64::MAX)),
         Selection::Part { first, last } => {
             let total = length.unwrap_or_default();
             answer.status = StatusCode::PARTIAL_CONTENT;
@@ -113,7 +138,7 @@ fn select(
     if facts.method == Method::HEAD {
         return answer;
     }
-    answer.content = slice(first, end);
+    answer.content = slice(Wanted::Bytes { first, end });
     answer
 }
 

@@ -18,6 +18,7 @@ pub mod interims;
 pub mod limits;
 pub mod listener;
 pub mod metrics;
+pub mod multipart;
 pub mod network;
 pub mod node;
 pub mod origin_fields;

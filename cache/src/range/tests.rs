@@ -40,7 +40,7 @@ fn what_lies_outside_the_body_is_unsatisfiable() {
 }
 
 #[test]
-fn invalid_and_foreign_and_several_ranges_are_ignored() {
+fn invalid_and_foreign_ranges_are_ignored() {
     for range in [
         "",
         "bytes",
@@ -57,8 +57,6 @@ fn invalid_and_foreign_and_several_ranges_are_ignored() {
         "bytes=a-b",
         "bytes = 0-1",
         "items=0-1",
-        "bytes=0-1,5-6",
-        "bytes=0-,0-,0-",
         "bytes=0-1,x",
         "bytes=1.0-2",
         "bytes:0-1",
@@ -68,6 +66,56 @@ fn invalid_and_foreign_and_several_ranges_are_ignored() {
     assert_eq!(of(&format!("bytes={}-", "0".repeat(65_536)), 100), Part { first: 0, last: 99 });
     let twice = Lines::of(&[("Range", "bytes=0-1"), ("Range", "bytes=0-1")]);
     assert_eq!(select(&get(&twice), 200, &Validators::default(), NOW, 100), Whole);
+}
+
+#[test]
+fn several_ranges_are_parts_in_their_order_and_those_that_meet_become_one() {
+    let parts = |parts: &[(u64, u64)]| Selection::Parts(Parts::from_slice(parts));
+    for (range, expected) in [
+        ("bytes=0-1,5-6", parts(&[(0, 1), (5, 6)])),
+        ("bytes=500-599, 0-99", parts(&[(500, 599), (0, 99)])),
+        ("bytes=0-0,-1", parts(&[(0, 0), (9999, 9999)])),
+        ("bytes=5000-,0-9", parts(&[(5000, 9999), (0, 9)])),
+        ("bytes=0-9,10-19", Part { first: 0, last: 19 }),
+        ("bytes=0-9,5-14,12-19", Part { first: 0, last: 19 }),
+        ("bytes=50-59,0-9,5-14", parts(&[(0, 14), (50, 59)])),
+        ("bytes=0-9,20000-", Part { first: 0, last: 9 }),
+        ("bytes=20000-,30000-", Unsatisfiable),
+        ("bytes=0-,0-,0-", Part { first: 0, last: 9999 }),
+        ("bytes=0-4999,5100-", Whole),
+        ("bytes=0-1,x", Whole),
+    ] {
+        assert_eq!(of(range, 10_000), expected, "{range}");
+    }
+    assert_eq!(of("bytes=0-1,5-6", 100), Whole, "parts would cost more than the whole");
+}
+
+#[test]
+fn more_ranges_than_anybody_needs_are_ignored() {
+    let many = |count: u64| (0..count).map(|at| format!("{}-{}", at * 1000, at * 1000)).collect::<Vec<_>>().join(",");
+    let set = |count| of(&format!("bytes={}", many(count)), 1 << 20);
+    assert!(matches!(set(RANGES_MAX as u64), Selection::Parts(parts) if parts.len() == RANGES_MAX));
+    assert_eq!(set(RANGES_MAX as u64 + 1), Whole);
+}
+
+proptest::proptest! {
+    /// Whatever is asked, the parts are exactly the bytes asked for, once each, and fewer than the whole.
+    #[test]
+    fn parts_cover_what_was_asked_once(asked in proptest::collection::vec((0_u64..3000, 0_u64..400), 1..12)) {
+        let length = 2500;
+        let list = asked.iter().map(|(first, more)| format!("{first}-{}", first + more)).collect::<Vec<_>>().join(",");
+        let wanted = |at: u64| asked.iter().any(|(first, more)| (*first..=first + more).contains(&at));
+        let parts = match of(&format!("bytes={list}"), length) {
+            Selection::Parts(parts) => parts,
+            Part { first, last } => Parts::from_slice(&[(first, last)]),
+            Unsatisfiable => Parts::new(),
+            Whole => return Ok(()),
+        };
+        for at in 0..length {
+            let sent = parts.iter().filter(|(first, last)| (*first..=*last).contains(&at)).count();
+            proptest::prop_assert_eq!(sent, usize::from(wanted(at)), "{}", at);
+        }
+    }
 }
 
 #[test]
@@ -88,17 +136,17 @@ fn only_a_get_answered_with_200_has_ranges() {
 
 #[test]
 fn if_range_must_match_strongly_and_exactly() {
-    let part = Part { first: 0, last: 1 };
+    let part = || Part { first: 0, last: 1 };
     let (modified, other) = (date(-3600), date(-3599));
     let rfc850 = "Friday, 15-Jan-27 07:00:00 GMT";
     for (condition, etag, last_modified, sent, expected) in [
-        ("\"v1\"", Some("\"v1\""), None, 0, part),
+        ("\"v1\"", Some("\"v1\""), None, 0, part()),
         ("\"v2\"", Some("\"v1\""), None, 0, Whole),
         ("W/\"v1\"", Some("W/\"v1\""), None, 0, Whole),
         ("\"v1\"", None, Some(-3600), 0, Whole),
-        (modified.as_str(), None, Some(-3600), 0, part),
-        (modified.as_str(), Some("\"v1\""), Some(-3600), 0, part),
-        (rfc850, None, Some(-3600), 0, part),
+        (modified.as_str(), None, Some(-3600), 0, part()),
+        (modified.as_str(), Some("\"v1\""), Some(-3600), 0, part()),
+        (rfc850, None, Some(-3600), 0, part()),
         (other.as_str(), None, Some(-3600), 0, Whole),
         // Modified in the second it was sent: another version may have followed in the same second.
         (modified.as_str(), None, Some(-3600), -3600, Whole),

@@ -38,6 +38,7 @@ impl Source {
             Content::Empty | Content::Tunnel(_) => Source::Here(VecDeque::new()),
             Content::Text(text) => Source::Here([text].into()),
             Content::Stored(body, range) => Source::Here(body.slice(range).collect()),
+            Content::Parts(pieces) => Source::Here(pieces.into()),
             Content::Fill(reader) => Source::Fill(reader),
             Content::Origin(body) => Source::Origin(body),
         }

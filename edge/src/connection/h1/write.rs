@@ -116,6 +116,13 @@ impl Connection {
                 body.slice(range).for_each(|piece| self.outgoing.push(piece));
                 self.flush(snapshot).await.is_ok()
             }
+            Content::Parts(pieces) => {
+                sent.bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+                for piece in pieces {
+                    self.outgoing.push(piece);
+                }
+                self.flush(snapshot).await.is_ok()
+            }
             content @ (Content::Fill(_) | Content::Origin(_)) => {
                 self.stream_out(Source::of(content), framing, &mut sent, snapshot).await
             }
