@@ -24,7 +24,7 @@ use crate::answer::{Answer, Content, ErrorTrace, Head, OriginTrace, Trace};
 use crate::condition::{RequestView, ResponseView};
 use crate::deliver;
 use crate::fill::{self, Handover};
-use crate::forward::{ForwardContext, OwnedLines, Purpose, forward_headers, forward_text};
+use crate::forward::{ForwardContext, OwnedLines, Purpose, forward_headers, forward_text, max_forwards};
 use crate::metrics::Protocol;
 use crate::node::Node;
 use crate::origin_fields::{OriginFields, take_over};
@@ -124,6 +124,7 @@ impl<F: OwnedLines> Plan<F> {
             via: self.snapshot.names.via_for(self.protocol, false),
             loop_token: &self.snapshot.names.loop_token,
             request_id: &self.request_id,
+            max_forwards: self.max_forwards(),
         };
         let host_header = self.site.host_header.clone();
         let own_host = || HeaderValue::from_bytes(&self.host).unwrap_or_else(|_| HeaderValue::from_static(""));
@@ -132,6 +133,14 @@ impl<F: OwnedLines> Plan<F> {
         // HEAD is answered from a stored GET, so the fill fetches that.
         let method = if purpose == Purpose::Fill { Method::GET } else { self.method.clone() };
         Request { method, authority, target: self.target.clone(), headers: fields, body, upgrade: self.upgrade.clone() }
+    }
+
+    /// One less than the client said; what said nothing more was answered here.
+    fn max_forwards(&self) -> Option<u64> {
+        if self.method != Method::OPTIONS {
+            return None;
+        }
+        max_forwards(&self.fields).map(|left| left.saturating_sub(1))
     }
 
     /// The fields for the origin, and the Host that a rule sets.

@@ -4,7 +4,7 @@
 //! node adds what it vouches for. Adding comes last, so no client can strip or spoof it (K1, P1).
 //!
 //! Never in the result: Host and framing fields (the origin side writes those from the request itself), Expect (the
-//! node answers it), Max-Forwards (it limits OPTIONS and TRACE only; E4), and fields that make some origins act on
+//! node answers it), Max-Forwards but for OPTIONS (it limits OPTIONS and TRACE only; E4), and fields that make some origins act on
 //! another URL, method or client than the edge saw.
 
 use std::net::IpAddr;
@@ -21,7 +21,7 @@ mod names;
 
 use names::{Kind, kind_of, passes};
 
-pub use client::{Via, accepted_request_id, loop_count, via_value};
+pub use client::{Via, accepted_request_id, loop_count, max_forwards, via_value};
 
 /// Why the origin is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub struct ForwardContext<'a> {
     pub loop_token: &'a HeaderValue,
     /// The client's own id if [`accepted_request_id`] took it, else a new one.
     pub request_id: &'a HeaderValue,
+    /// How many more proxies an OPTIONS request may pass (RFC 9110 7.6.2).
+    pub max_forwards: Option<u64>,
 }
 
 /// Field lines that can be handed over without copying their values.
@@ -102,6 +104,9 @@ pub fn forward_headers(fields: &impl OwnedLines, context: &ForwardContext<'_>) -
     headers.append(header::VIA, context.via.clone());
     headers.append(HeaderName::from_static("cdn-loop"), context.loop_token.clone());
     headers.insert(HeaderName::from_static("x-request-id"), context.request_id.clone());
+    if let Some(left) = context.max_forwards {
+        headers.insert(header::MAX_FORWARDS, left.into());
+    }
     headers
 }
 
@@ -111,7 +116,11 @@ pub fn forward_headers(fields: &impl OwnedLines, context: &ForwardContext<'_>) -
 pub fn forward_text(fields: &impl OwnedLines, context: &ForwardContext<'_>) -> Option<Vec<u8>> {
     /// Room for a browser's request and what the node adds, in bytes.
     const USUAL_BYTES: usize = 1536;
-    if context.peer_trusted || nominates(fields) || fields.named("cookie").nth(1).is_some() {
+    if context.peer_trusted
+        || context.max_forwards.is_some()
+        || nominates(fields)
+        || fields.named("cookie").nth(1).is_some()
+    {
         return None;
     }
     let mut text = Vec::with_capacity(USUAL_BYTES);

@@ -16,8 +16,8 @@ use std::sync::{Arc, LazyLock};
 
 use headland_cache::target::{apply_query, canonical_host, canonical_target};
 use headland_cache::{
-    BypassReason, KeyBuffer, MissReason, Mode, Outcome, Policy, RequestFacts, Reuse, Scheme, Standing, StoredHead,
-    Time, assess,
+    BypassReason, Fields, KeyBuffer, MissReason, Mode, Outcome, Policy, RequestFacts, Reuse, Scheme, Standing,
+    StoredHead, Time, assess,
 };
 use http::{HeaderValue, Method, StatusCode, header};
 
@@ -110,8 +110,8 @@ fn route<'r, F: OwnedLines + Clone>(
     received: Received<'r, F>,
 ) -> Result<Routed<'r, F>, Box<Next<F>>> {
     let refuse = |status, why: &'static str| Box::new(Next::Answer(Answer::error(status, why), None));
-    if received.target == b"*" {
-        return Err(Box::new(Next::Answer(options_asterisk(), None)));
+    if received.target == b"*" || ends_here(&received) {
+        return Err(Box::new(Next::Answer(options_here(), None)));
     }
     let host = canonical_host(received.authority, received.scheme)
         .map_err(|_| refuse(StatusCode::BAD_REQUEST, "the host is malformed"))?;
@@ -164,8 +164,14 @@ fn decide<'r, F: OwnedLines + Clone>(
     Err(Box::new(Next::Answer(answer.of(site), None)))
 }
 
-/// A server-wide OPTIONS (RFC 9110 section 9.3.7): it asks about this node, so no origin is asked.
-fn options_asterisk() -> Answer {
+/// RFC 9110 section 7.6.2: the last proxy that an OPTIONS request may reach answers it as its recipient.
+fn ends_here<F: Fields>(received: &Received<'_, F>) -> bool {
+    received.method == Method::OPTIONS && forward::max_forwards(received.fields) == Some(0)
+}
+
+/// A server-wide OPTIONS (RFC 9110 section 9.3.7), or one that may go no further: it asks about this node, so no origin
+/// is asked.
+fn options_here() -> Answer {
     let mut answer = Answer::local(StatusCode::NO_CONTENT, "");
     answer.edit(|headers| {
         headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));

@@ -174,6 +174,13 @@ fn second_word(member: &[u8]) -> &[u8] {
     member.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty()).nth(1).unwrap_or_default()
 }
 
+/// How many proxies the request may still pass, if it says so in digits (RFC 9110 7.6.2).
+pub fn max_forwards(fields: &impl Fields) -> Option<u64> {
+    let value = fields.first("max-forwards")?;
+    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    digits.then(|| std::str::from_utf8(value).ok()?.parse().ok()).flatten()
+}
+
 /// The client's request id, if it is one id that is safe in logs and on the wire.
 pub fn accepted_request_id(fields: &impl Fields) -> Option<HeaderValue> {
     let mut ids = fields.named("x-request-id");
