@@ -13,7 +13,9 @@ from perf.machine import plan_cores
 
 HERE = Path(__file__).parent
 FULL = Pace(rounds=7, seconds=3.0, quick=False)
-QUICK = Pace(rounds=3, seconds=1.0, quick=True)
+QUICK = Pace(rounds=2, seconds=1.0, quick=True)
+PEERS = "headland,nginx-tuned,nginx-stock,floor"
+QUICK_PEERS = "headland,nginx-tuned"
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -23,11 +25,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--only", action="append", default=[], metavar="NAME", help="this scenario only (may be repeated)"
     )
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: within three minutes")
-    parser.add_argument("--rounds", type=int, metavar="N", help="rounds per measure (default: 7, quick 3)")
+    parser.add_argument("--rounds", type=int, metavar="N", help="rounds per measure (default: 7, quick 2)")
     parser.add_argument("--seconds", type=float, metavar="S", help="length of one run (default: 3, quick 1)")
-    parser.add_argument(
-        "--peers", default="headland,nginx-tuned,nginx-stock,floor", metavar="A,B", help="default: %(default)s"
-    )
+    parser.add_argument("--peers", metavar="A,B", help=f"default: {PEERS}; quick: {QUICK_PEERS}")
     parser.add_argument("--subject", default="headland", help="the peer that the bars are for (default: %(default)s)")
     parser.add_argument("--reference", default="nginx-tuned", help="the peer it is held against (default: %(default)s)")
     parser.add_argument("--report", type=Path, default=HERE, metavar="DIR", help="where report.json and report.html go")
@@ -44,7 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.list:
         print(runner.listing(scenarios, profiles))
         return 0
-    peers = tuple(name for name in options.peers.split(",") if name)
+    asked = options.peers or (QUICK_PEERS if options.quick else PEERS)
+    peers = tuple(name for name in asked.split(",") if name)
     unknown = [name for name in options.only if name not in scenarios] + [
         name for name in peers if name not in profiles
     ]

@@ -14,13 +14,15 @@ from perf.scenario import Scenario
 
 ORDER = 75
 CONNECTIONS = 3_000
+QUICK_CONNECTIONS = 200
 SPARE_DESCRIPTORS = 200
 PATH = "/hit/1k"
 
 
 def run(bench: Bench) -> list[Measure]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    count = min(CONNECTIONS, (hard if hard > 0 else CONNECTIONS * 2) - SPARE_DESCRIPTORS)
+    wanted = QUICK_CONNECTIONS if bench.pace.quick else CONNECTIONS
+    count = min(wanted, (hard if hard > 0 else wanted * 2) - SPARE_DESCRIPTORS)
     if count + SPARE_DESCRIPTORS > soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (count + SPARE_DESCRIPTORS, hard))
     measures = []

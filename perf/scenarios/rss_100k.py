@@ -12,19 +12,21 @@ from perf.scenario import Scenario
 
 ORDER = 40
 OBJECTS = 100_000
+QUICK_OBJECTS = 10_000
 SAMPLES = 500  # objects that are asked for again and must be hits
 MIB = 1024 * 1024
 
 
 def run(bench: Bench) -> list[Measure]:
-    measure = Measure("rss", f"Resident with {OBJECTS:,} stored 1 KiB objects", "MiB")
+    count, key = (QUICK_OBJECTS, "rss-quick") if bench.pace.quick else (OBJECTS, "rss")
+    measure = Measure(key, f"Resident with {count:,} stored 1 KiB objects", "MiB")
     empty = Measure("empty", "Resident before the first object", "MiB")
     for peer in bench.start(needs=("store",)):
         if not peer.process:
             continue
         empty.add(peer.name, peer.cost().rss_bytes / MIB)
-        asyncio.run(ask_all(peer, (_path(number) for number in range(OBJECTS)), 1024))
-        _still_there(bench, peer)
+        asyncio.run(ask_all(peer, (_path(number) for number in range(count)), 1024))
+        _still_there(bench, peer, count)
         cost = peer.cost()
         pss, peak = cost.pss_bytes / MIB, cost.rss_peak_bytes / MIB
         measure.add(peer.name, cost.rss_bytes / MIB, pss_mib=pss, peak_mib=peak, processes=cost.processes)
@@ -42,8 +44,8 @@ def _path(number: int) -> str:
     return f"/miss/rss/{number:06d}.html"
 
 
-def _still_there(bench: Bench, peer: Peer) -> None:
-    for number in range(0, OBJECTS, OBJECTS // SAMPLES):
+def _still_there(bench: Bench, peer: Peer, count: int) -> None:
+    for number in range(0, count, count // SAMPLES):
         bench.check(peer, _path(number), "1k", verdict="hit")
 
 

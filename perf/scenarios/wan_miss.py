@@ -53,7 +53,7 @@ def _steady(bench: Bench, peers: list[Peer], rate: int) -> tuple[Measure, Measur
     """p95 of the time to first byte, and full handshakes with the origin per 1,000 requests."""
     waits = Measure(str(rate), f"TTFB p95 of misses, {rate}/s, origin 30 ms away", "us")
     opened = Measure(f"{rate}-opened", f"Origin connections opened per 1,000 misses, {rate}/s", "per 1,000")
-    seconds = 12.0 if bench.pace.quick else 30.0
+    seconds = 6.0 if bench.pace.quick else 30.0
     for peer in peers:
         prefix = unique_path("/counted/")
         what = Arrivals(prefix, 1024, rate, seconds, warm_s=3.0, unique=True, verdict="miss")
