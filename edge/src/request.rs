@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
 
-use headland_cache::target::{apply_query, canonical_host, canonical_target};
+use headland_cache::target::{TargetError, apply_query, canonical_host, canonical_target};
 use headland_cache::{
     BypassReason, Fields, KeyBuffer, MissReason, Mode, Outcome, Policy, RequestFacts, Reuse, Scheme, Standing,
     StoredHead, Time, assess,
@@ -68,6 +68,22 @@ pub enum Next<F> {
 pub struct Scratch {
     key: KeyBuffer,
     target: Vec<u8>,
+    /// The last Host that was canonical as it was sent, and its scheme: most requests of a connection are for one host.
+    canonical: Option<(Scheme, Box<[u8]>)>,
+}
+
+impl Scratch {
+    /// [`canonical_host`], without looking again at a host that was canonical the last time.
+    fn canonical_host<'r>(&mut self, authority: &'r [u8], scheme: Scheme) -> Result<Cow<'r, [u8]>, TargetError> {
+        if self.canonical.as_ref().is_some_and(|(known, host)| *known == scheme && **host == *authority) {
+            return Ok(Cow::Borrowed(authority));
+        }
+        let host = canonical_host(authority, scheme)?;
+        if *host == *authority {
+            self.canonical = Some((scheme, authority.into()));
+        }
+        Ok(host)
+    }
 }
 
 /// Step 2: its site is known, and what the site's rules say.
@@ -113,7 +129,8 @@ fn route<'r, F: OwnedLines + Clone>(
     if received.target == b"*" || ends_here(&received) {
         return Err(Box::new(Next::Answer(options_here(), None)));
     }
-    let host = canonical_host(received.authority, received.scheme)
+    let host = scratch
+        .canonical_host(received.authority, received.scheme)
         .map_err(|_| refuse(StatusCode::BAD_REQUEST, "the host is malformed"))?;
     canonical_target(received.target, &mut scratch.target)
         .map_err(|_| refuse(StatusCode::BAD_REQUEST, "the request target is malformed"))?;

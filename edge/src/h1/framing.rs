@@ -64,7 +64,7 @@ pub(super) struct Facts {
 }
 
 /// The conclusion from all lines of a head.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Conclusion {
     pub(super) host: Option<Span>,
     pub(super) framing: BodyFraming,

@@ -14,10 +14,14 @@ use http::Method;
 use memchr::memchr;
 
 use super::fields::{FlatFields, Line, Lines, Span};
-use super::framing::{BodyFraming, Facts};
+use super::framing::{BodyFraming, Conclusion, Facts};
 use super::refuse::{Reason, Refusal};
 use super::target::{Target, TargetSpans};
 use crate::limits::{HEAD_BYTES_CEILING, LEADING_EMPTY_LINES_MAX, Limits, METHOD_BYTES_MAX};
+
+mod recall;
+
+use recall::Recall;
 
 /// The version a request is served as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +102,7 @@ pub struct HeadParser {
     request_line: Option<RequestLine>,
     lines: Lines,
     facts: Facts,
+    recall: Recall,
 }
 
 impl HeadParser {
@@ -114,6 +119,11 @@ impl HeadParser {
 
     /// Goes on with what the buffer holds beyond the last call. After a refusal the parser is of no further use.
     pub fn advance(&mut self, buffer: &mut BytesMut, limits: &Limits) -> Result<Parsed, Refusal> {
+        if self.scanned == 0
+            && let Some(head) = self.recalled(buffer, limits)
+        {
+            return Ok(Parsed::Complete(head));
+        }
         loop {
             let Some(found) = memchr(b'\n', &buffer[self.scanned..]) else {
                 self.scanned = buffer.len();
@@ -127,6 +137,23 @@ impl HeadParser {
             self.scanned = line_feed + 1;
             self.line_start = self.scanned;
         }
+    }
+
+    /// The head that the buffer begins with, if its fields are those of the head before it. What is not so, or may break
+    /// a rule, is left to the whole judgement.
+    fn recalled(&self, buffer: &mut BytesMut, limits: &Limits) -> Option<RequestHead> {
+        let line_feed = memchr(b'\n', buffer)?;
+        let line = buffer[..line_feed].strip_suffix(b"\r")?;
+        if line.is_empty() || line.len() > limits.request_line_bytes as usize {
+            return None;
+        }
+        let (_, version) = split_version(line).ok()?;
+        if !self.recall.knows(buffer, line_feed + 1, version, limits) {
+            return None;
+        }
+        check_method(line).ok()?;
+        let line = read_request_line(buffer, line, 0).ok()?;
+        self.recall.head(buffer, line_feed + 1, line)
     }
 
     /// Judges the line that ends at `line_feed`; true when it is the empty line after a head.
@@ -183,13 +210,17 @@ impl HeadParser {
 
     /// Splits the head off the buffer and draws the conclusions.
     fn complete(&mut self, buffer: &mut BytesMut, end: usize, limits: &Limits) -> Result<Parsed, Refusal> {
-        let read = std::mem::take(self);
+        let recall = std::mem::take(&mut self.recall);
+        let read = std::mem::replace(self, HeadParser { recall, ..Self::default() });
         let RequestLine { method, target, version } = read.request_line.expect("a head ends after its request line");
         let facts = read.facts.conclude(buffer, version)?;
         if let BodyFraming::Length(length) = facts.framing
             && length > limits.body_bytes_max
         {
             return Err(Reason::BodyTooLarge.into());
+        }
+        if let Some(first) = read.lines.first() {
+            self.recall.keep(&buffer[..end], usize::from(first.name.start), &read.lines, version, &facts);
         }
         Ok(Parsed::Complete(RequestHead {
             method,

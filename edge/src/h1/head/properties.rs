@@ -186,6 +186,42 @@ proptest! {
         prop_assert_eq!(&comparable(outcome(input.chunks(1))), &whole);
     }
 
+    /// A parser that remembers the fields of the head before judges the next one as a new parser does, whether the next
+    /// repeats them, changes them, or comes under lower limits.
+    #[test]
+    fn what_came_before_changes_no_verdict(
+        first in nearly_good(),
+        line in prop_oneof![
+            "(GET|PUT|[A-Z]{1,40}) (/[!-~]{0,12}|[*]|http://[a-z]{1,4}/) HTTP/[12][.][0-9]",
+            "[ -~]{0,30}",
+        ],
+        other in any_input(),
+        repeats in any::<bool>(),
+        tight in any::<bool>(),
+        behind in vec(any::<u8>(), 0..8),
+    ) {
+        let mut second = match first.iter().position(|&byte| byte == b'\n') {
+            Some(end) if repeats => [line.as_bytes(), b"\r\n", &first[end + 1..]].concat(),
+            _ => other,
+        };
+        second.extend_from_slice(&behind);
+        let limits = if tight {
+            Limits { header_count: 2, field_bytes: 24, header_bytes: 96, body_bytes_max: 4, ..SAMPLE }
+        } else {
+            SAMPLE
+        };
+        let judge = |parser: &mut HeadParser| {
+            let mut buffer = BytesMut::from(second.as_slice());
+            let verdict = parser.advance(&mut buffer, &limits).map_err(|refusal| refusal.reason);
+            (format!("{verdict:?}"), buffer.to_vec())
+        };
+        let mut experienced = HeadParser::new();
+        let Ok(Parsed::Complete(_)) = experienced.advance(&mut BytesMut::from(first.as_slice()), &SAMPLE) else {
+            return Ok(());
+        };
+        prop_assert_eq!(judge(&mut experienced), judge(&mut HeadParser::new()));
+    }
+
     #[test]
     fn what_is_let_in_reads_the_same_to_a_plain_reader(input in any_input()) {
         let Some(Ok((end, head))) = outcome([input.as_slice()]) else { return Ok(()) };
