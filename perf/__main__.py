@@ -12,9 +12,9 @@ from perf.bench import Pace
 from perf.machine import plan_cores
 
 HERE = Path(__file__).parent
-FULL = Pace(rounds=7, seconds=3.0, quick=False)
+FULL = Pace(rounds=5, seconds=2.0, quick=False)
 QUICK = Pace(rounds=2, seconds=1.0, quick=True)
-PEERS = "headland,nginx-tuned,nginx-stock,floor"
+PEERS = "headland,nginx-tuned,nginx-stock,varnish,floor"
 QUICK_PEERS = "headland,nginx-tuned"
 
 
@@ -25,12 +25,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--only", action="append", default=[], metavar="NAME", help="this scenario only (may be repeated)"
     )
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: within three minutes")
-    parser.add_argument("--rounds", type=int, metavar="N", help="rounds per measure (default: 7, quick 2)")
-    parser.add_argument("--seconds", type=float, metavar="S", help="length of one run (default: 3, quick 1)")
+    parser.add_argument("--rounds", type=int, metavar="N", help="rounds per measure (default: 5, quick 2)")
+    parser.add_argument("--seconds", type=float, metavar="S", help="length of one run (default: 2, quick 1)")
     parser.add_argument("--peers", metavar="A,B", help=f"default: {PEERS}; quick: {QUICK_PEERS}")
     parser.add_argument("--subject", default="headland", help="the peer that the bars are for (default: %(default)s)")
     parser.add_argument("--reference", default="nginx-tuned", help="the peer it is held against (default: %(default)s)")
     parser.add_argument("--report", type=Path, default=HERE, metavar="DIR", help="where report.json and report.html go")
+    parser.add_argument("--flame", action="store_true", help="flame graphs of the CPU scenarios beside the report")
     parser.add_argument(
         "--work", type=Path, metavar="DIR", help="where caches and bodies go (default: the system's tmp)"
     )
@@ -53,7 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"unknown: {', '.join(unknown)}; --list names what there is", file=sys.stderr)
         return 2
     base = QUICK if options.quick else FULL
-    pace = Pace(options.rounds or base.rounds, options.seconds or base.seconds, options.quick)
+    flame = options.report if options.flame else None
+    pace = Pace(options.rounds or base.rounds, options.seconds or base.seconds, options.quick, flame)
     chosen = [scenarios[name] for name in options.only] or list(scenarios.values())
     cores = plan_cores()
     with tempfile.TemporaryDirectory(prefix="headland-perf-", dir=options.work) as folder:

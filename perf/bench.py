@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from perf import bodies, certificate, load
+from perf import accounting, bodies, certificate, flame, load
 from perf.accounting import Cost
 from perf.errors import NotAvailableError, PerfError, WrongAnswerError
 from perf.http_client import Answer, fetch, fetch_h2
@@ -35,6 +35,8 @@ class Pace:
     rounds: int
     seconds: float
     quick: bool
+    flame: Path | None = None
+    """Where flame graphs go, when they are asked for."""
 
 
 @dataclass(slots=True)
@@ -150,7 +152,26 @@ class Bench:
                 where = f"{measure.key:10} round {number + 1}/{self.pace.rounds}"
                 self.progress(f"  {where}  {peer.name:22} {value:9.2f} us  {rate:9.0f}/s")
         _note_limits(measure)
+        if self.pace.flame:
+            for peer in peers:
+                self._flame(measure, peer, what, rates[peer.name])
         return measure
+
+    def _flame(self, measure: Measure, peer: Peer, what: Load, rate: float) -> None:
+        """One more run, not counted, with the peer's stacks sampled."""
+        if peer.process is None or self.pace.flame is None:
+            return
+        recording = self.folder / "perf.data"
+        with flame.recorded(accounting.tree(peer.process.pid), recording):
+            load.run(what, peer, self.pace.seconds, self.cores.load, rate)
+        drawn = flame.tree(flame.stacks(recording))
+        recording.unlink(missing_ok=True)
+        if not drawn.samples:
+            self.progress(f"  {peer.name}: no flame graph: perf is not installed, or not allowed to sample")
+            return
+        name = f"flame-{measure.key}-{peer.name.replace('/', '-')}.svg"
+        (self.pace.flame / name).write_text(flame.svg(drawn, f"{measure.title}, {peer.name}"), encoding="utf-8")
+        self.progress(f"  {name}")
 
     def _start_one(
         self, profile: Profile, variant: str, needs: Sequence[str], overrides: dict[str, str]

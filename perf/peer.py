@@ -57,6 +57,8 @@ class Peer:
             "https": str(self.https),
             "admin": str(self.admin),
             "origin": f"{origin.address}:{origin.http}",
+            "origin_host": origin.address,
+            "origin_port": str(origin.http),
             "origin_scheme": "http",
             "bodies": str(origin.folder / "www"),
             "cert": str(site.certificate[0]),

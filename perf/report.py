@@ -33,7 +33,7 @@ def assemble(
         "format": FORMAT,
         "ended": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "command": " ".join(["python -m perf", *arguments]),
-        "pace": dataclasses.asdict(pace),
+        "pace": {"rounds": pace.rounds, "seconds": pace.seconds, "quick": pace.quick},
         "cores_shared": cores.shared,
         "machine": machine.describe(cores),
         "peers": {name: _peer(profiles[name]) for name in peers},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from perf.bench import Bench, Pace
 from perf.errors import NotAvailableError, PerfError
 from perf.machine import Cores
 from perf.profile import Profile
+from perf.progress import Progress
 from perf.results import Outcome, judge
 from perf.scenario import Scenario
 
@@ -29,13 +29,14 @@ def run_all(
 ) -> list[Outcome]:
     """One outcome per scenario; a scenario that fails does not keep the next ones from running."""
     outcomes = []
-    for number, each in enumerate(chosen, 1):
-        print(f"[{number}/{len(chosen)}] {each.name}: {each.title}", file=sys.stderr)
-        bench = Bench(folder / each.name, profiles, peers, cores, pace)
-        outcome = run_one(each, bench, subject, reference)
-        if outcome.state != "measured":
-            print(f"  {outcome.state}: {outcome.reason}", file=sys.stderr)
-        outcomes.append(outcome)
+    with Progress(len(chosen)) as progress:
+        for number, each in enumerate(chosen, 1):
+            progress.scenario(number, each.name, each.title)
+            bench = Bench(folder / each.name, profiles, peers, cores, pace, progress.line)
+            outcome = run_one(each, bench, subject, reference)
+            if outcome.state != "measured":
+                progress.line(f"  {outcome.state}: {outcome.reason}")
+            outcomes.append(outcome)
     return outcomes
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -21,12 +22,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # perf is no part of the wheel
 
-from perf import accounting, load, plot, profile, report, runner, scenario, stats, template, wan  # noqa: E402
+from perf import accounting, flame, load, plot, profile, report, runner, scenario, stats, template, wan  # noqa: E402
 from perf.bench import Bench, Pace  # noqa: E402
 from perf.errors import NotAvailableError, WrongAnswerError  # noqa: E402
 from perf.load import Load  # noqa: E402
 from perf.machine import plan_cores  # noqa: E402
 from perf.profile import Profile  # noqa: E402
+from perf.progress import Progress  # noqa: E402
 from perf.results import Bar, Measure, judge  # noqa: E402
 
 NEEDED = [name for name in ("nginx", "wrk", "taskset", "openssl") if not shutil.which(name)]
@@ -264,6 +266,35 @@ def test_every_scenario_names_bars_and_every_profile_loads():
     assert {"headland", "nginx-tuned", "nginx-stock", "direct"} <= set(profiles)
     text = runner.listing(scenarios, profiles)
     assert all(name in text for name in (*scenarios, *profiles))
+
+
+def test_a_flame_graph_has_a_box_for_each_function_as_wide_as_its_share():
+    stacks = [["server", "main", "read"]] * 3 + [["server", "main", "write_[k]"]]
+    root = flame.tree(iter(stacks))
+    assert (root.samples, root.callees["server"].callees["main"].callees["read"].samples) == (4, 3)
+    picture = flame.svg(root, "a < b")
+    assert picture.count("<rect") == 4
+    assert "read (75.0%)" in picture
+    assert "write_[k] (25.0%)" in picture
+    assert "a &lt; b: 4 samples" in picture
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_bar_is_for_terminals_and_the_lines_are_for_all():
+    for stream in (io.StringIO(), Terminal()):
+        with Progress(4, stream) as progress:
+            progress.scenario(3, "mix", "A PoP in small")
+            progress.line("  a reading")
+            assert progress.bar().startswith("█" * 12 + "░" * 12 + " 3/4 mix ")
+        shown = stream.getvalue()
+        assert "[3/4] mix: A PoP in small\n" in shown
+        assert "  a reading\n" in shown
+        assert ("░" in shown) == stream.isatty()
+        assert shown.endswith("\x1b[2K" if stream.isatty() else "\n")
 
 
 def test_plots_are_drawn_for_values_of_any_size():
