@@ -4,6 +4,7 @@
 #   make test     every check and every test of both languages
 #   make lint     formatting, clippy, ruff, mypy
 #   make develop  a quick build into .venv, for the edit loop
+#   make model    100,000 random schedules against the model of RFC 9111
 #   make perf     the comparison with NGINX
 #   make lock     the locked packages anew, from pyproject.toml
 #   make clean    remove what the above made
@@ -24,7 +25,7 @@ TESTS ?= tests
 SOURCES := pyproject.toml _headland.pyi Cargo.toml Cargo.lock \
 	$(shell find cache edge origin purge_api -type f -not -path '*/__pycache__/*' -not -path '*/proptest-regressions/*')
 
-.PHONY: run test lint rust-lint rust-test python-lint python-test develop perf lock clean tools servers
+.PHONY: run test lint rust-lint rust-test python-lint python-test develop model perf lock clean tools servers
 .DEFAULT_GOAL := run
 
 run: $(STAMPS)/installed
@@ -55,6 +56,9 @@ develop: $(STAMPS)/dev
 	rm -rf $(STAMPS)/fast
 	$(BIN)/maturin build --profile fast --locked --out $(STAMPS)/fast
 	$(BIN)/pip install --quiet --no-deps --force-reinstall $(STAMPS)/fast/*.whl
+
+model: $(STAMPS)/dev $(STAMPS)/installed
+	HEADLAND_MODEL_SCHEDULES=100000 $(BIN)/pytest tests/property
 
 perf: $(STAMPS)/dev $(STAMPS)/installed | servers
 	$(BIN)/python -m perf

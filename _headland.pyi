@@ -91,7 +91,7 @@ class Node:
     def canonical_url(self, url: str) -> tuple[str, str, str]:
         """Scheme, host and target of a URL after the key rules of its site. Raises `ValueError`."""
 
-    def explain(self, url: str, headers: list[tuple[str, str]]) -> bytes:
+    def explain(self, url: str, headers: list[tuple[str, str]], method: str = "GET") -> bytes:
         """What a GET would meet now, as one JSON document. Raises `ValueError`."""
 
     def next_purge(self, timeout_ms: int) -> tuple[int, str, str, bool, str] | None:

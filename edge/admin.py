@@ -4,7 +4,7 @@
     GET /healthz       200 while serving, 503 while draining
     GET /metrics       Prometheus text
     GET /v1/stats      the dashboard's numbers, with the last three minutes
-    GET /v1/explain    ?url=...&header=Name:value  what the node would do with a request now, and why
+    GET /v1/explain    ?url=...&header=Name:value&method=GET  what the node would do with a request now, and why
 
 All but the first two need a token with the scope `read`, unless they are asked on loopback (`edge.admission`).
 
@@ -144,7 +144,7 @@ class Admin:
             return answers.problem(400, f"at most {EXPLAIN_HEADERS_MAX} header parameters")
         try:
             headers = [_header(line) for line in lines]
-            found = self._context.node.explain(url, headers)
+            found = self._context.node.explain(url, headers, request.query.get("method", "GET"))
         except ValueError as error:
             return answers.problem(400, str(error))
         return answers.json_answer(200, found)

@@ -193,6 +193,7 @@ def _explain(commands: _Commands[argparse.ArgumentParser]) -> None:
     explain.add_argument(
         "-H", "--header", action="append", metavar="'Name: value'", dest="headers", default=[], help="of the request"
     )
+    explain.add_argument("-X", "--method", default="GET", help="of the request (default: %(default)s)")
     explain.add_argument("--json", action="store_true", help="print the node's document as it is")
     _admin_options(explain)
 

@@ -101,7 +101,7 @@ def _explain(options: argparse.Namespace) -> Exit:
         if not colon or not name.strip():
             raise UsageError(f'expected a header such as "Accept-Encoding: gzip", got "{text}"')
         headers.append((name.strip(), value.strip()))
-    return remote.explain(_remote(options), options.url, headers, as_json=options.json)
+    return remote.explain(_remote(options), options.url, headers, method=options.method, as_json=options.json)
 
 
 def _settings(options: argparse.Namespace) -> Exit:

@@ -47,7 +47,7 @@ class NodeFace(Protocol):
     def metrics(self) -> bytes:
         """All counters and histograms as one JSON document."""
 
-    def explain(self, url: str, headers: list[tuple[str, str]]) -> bytes:
+    def explain(self, url: str, headers: list[tuple[str, str]], method: str = ...) -> bytes:
         """What would happen to a GET of this URL now, as one JSON document."""
 
     def canonical_url(self, url: str) -> tuple[str, str, str]:

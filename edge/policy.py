@@ -309,9 +309,11 @@ class PolicyRule:
         query_allow: Sequence[str] | None = None,
         query_drop: Sequence[str] | None = None,
         headers: Sequence[str] | None = None,
+        cookies: Sequence[str] | None = None,
     ) -> PolicyRule:
         """What takes part in the cache key: as the table `key` in TOML."""
-        settings = {"query": query, "query_allow": query_allow, "query_drop": query_drop, "headers": headers}
+        queries = {"query": query, "query_allow": query_allow, "query_drop": query_drop}
+        settings = {**queries, "headers": headers, "cookies": cookies}
         return self._with(*_checked(_key_actions, settings))
 
     def set_request_header(self, name: str, value: str) -> PolicyRule:

@@ -85,9 +85,11 @@ def purge(remote: Remote, kind: str, items: Sequence[str], *, soft: bool) -> Exi
     return Exit.OK
 
 
-def explain(remote: Remote, url: str, headers: Sequence[tuple[str, str]], *, as_json: bool) -> Exit:
+def explain(
+    remote: Remote, url: str, headers: Sequence[tuple[str, str]], *, method: str = "GET", as_json: bool
+) -> Exit:
     """Ask the node what it would do, and print it."""
-    query = urlencode([("url", url), *(("header", f"{name}:{value}") for name, value in headers)])
+    query = urlencode([("url", url), ("method", method), *(("header", f"{name}:{value}") for name, value in headers)])
     try:
         status, body = _get(remote, f"/v1/explain?{query}")
     except ValueError as error:
@@ -138,6 +140,10 @@ def _lines(document: dict[str, Any], indent: str = "") -> Iterator[str]:
         if isinstance(value, dict) and value:
             yield f"{indent}{name.replace('_', ' ')}"
             yield from _lines(value, f"{indent}  ")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for number, item in enumerate(value, 1):
+                yield f"{indent}{name.replace('_', ' ')} {number}"
+                yield from _lines(item, f"{indent}  ")
         elif isinstance(value, list):
             yield f"{label}  {', '.join(_text(item) for item in value) or '-'}"
         else:

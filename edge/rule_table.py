@@ -19,6 +19,7 @@ __all__ = [
     "Rule",
     "all_of",
     "check_phase",
+    "cookie_name",
     "edit",
     "glob",
     "header_name",
@@ -60,6 +61,7 @@ _OWNED_BY_NODE: Final = frozenset(
 _BEFORE_ORIGIN: Final = {
     "key-query": "the key",
     "key-headers": "the key",
+    "key-cookies": "the key",
     "request-header": "a request header",
     "redirect": "a redirect",
     "deny": "a denial",
@@ -121,6 +123,11 @@ def token(text: str, what: str) -> str:
 def header_name(name: str) -> str:
     """The lower-case name of a header field."""
     return token(name, "the name of a header field").lower()
+
+
+def cookie_name(name: str) -> str:
+    """The name of a cookie, in its own case."""
+    return token(name, "the name of a cookie")
 
 
 def header_value(value: str) -> str:

@@ -100,14 +100,17 @@ class KeySettings(BaseModel):
     headers: Annotated[Texts, _each(rule_table.header_name)] | None = Field(
         None, description="Request header fields whose values take part."
     )
+    cookies: Annotated[Texts, _each(rule_table.cookie_name)] | None = Field(
+        None, description="Cookies whose values take part."
+    )
 
     @model_validator(mode="after")
     def _one_query_rule(self) -> Self:
         given = [name for name in ("query", "query_allow", "query_drop") if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"expected one of query, query_allow and query_drop, got {' and '.join(given)}")
-        if not given and self.headers is None:
-            raise ValueError("expected one of query, query_allow, query_drop and headers")
+        if not given and self.headers is None and self.cookies is None:
+            raise ValueError("expected one of query, query_allow, query_drop, headers and cookies")
         return self
 
     def actions(self) -> list[Action]:
@@ -121,6 +124,8 @@ class KeySettings(BaseModel):
             actions.append({"key-query": {"drop": self.query_drop}})
         if self.headers is not None:
             actions.append({"key-headers": self.headers})
+        if self.cookies is not None:
+            actions.append({"key-cookies": self.cookies})
         return actions
 
 

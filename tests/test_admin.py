@@ -49,7 +49,7 @@ METRICS = {
         "ejections": 0,
         "ttfb": {"buckets": [4, 0], "sum_us": 100},
     },
-    "connections": {"accepted": 1, "refused": 0, "active": 1, "by_protocol": {}},
+    "connections": {"accepted": 1, "refused": 0, "flooded": 0, "active": 1, "by_protocol": {}},
     "tls_handshakes": {"full": 0, "resumed": 0, "failed": 0},
     "purges": {"rules": 0, "applied": 0},
     "log_dropped": 0,
@@ -66,10 +66,10 @@ class StillNode:
     def metrics(self) -> bytes:
         return orjson.dumps(METRICS)
 
-    def explain(self, url: str, headers: list[tuple[str, str]]) -> bytes:
+    def explain(self, url: str, headers: list[tuple[str, str]], method: str = "GET") -> bytes:
         if not url.startswith("http"):
             raise ValueError("not an absolute URL")
-        return orjson.dumps({"url": url, "headers": headers})
+        return orjson.dumps({"url": url, "headers": headers, "method": method})
 
 
 @pytest.fixture
@@ -115,6 +115,7 @@ async def test_explain_hands_url_and_fields_to_the_node(client):
     assert await response.json() == {
         "url": "https://www.example.com/a",
         "headers": [["Accept", "text/html"], ["X", "y"]],
+        "method": "GET",
     }
 
 

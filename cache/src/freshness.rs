@@ -120,6 +120,11 @@ impl Freshness {
         self.initial_age_millis.saturating_add(now.millis_since(self.response_time)) / 1000
     }
 
+    /// RFC 9111 section 4.2.3: `corrected_initial_age` in whole seconds, the age on arrival.
+    pub fn initial_age(&self) -> u64 {
+        self.initial_age_millis / 1000
+    }
+
     /// Seconds of freshness left; zero or negative once stale (the `ttl` of Cache-Status, RFC 9211 section 2.4).
     pub fn ttl(&self, now: Time) -> i64 {
         self.lifetime.as_secs().cast_signed() - self.age(now).min(i64::MAX.cast_unsigned() / 2).cast_signed()

@@ -39,6 +39,13 @@ pub fn other_targets(https: bool, host: &[u8], target: &[u8], response: &impl Fi
     targets
 }
 
+/// Whether a response says that its content is what a GET for its own target would get (RFC 9110 section 8.7).
+pub fn is_representation_of(https: bool, host: &[u8], target: &[u8], response: &impl Fields) -> bool {
+    let mut named = response.named("content-location");
+    let (Some(reference), None) = (named.next(), named.next()) else { return false };
+    resolve(https, host, target, reference).is_some_and(|resolved| resolved == target)
+}
+
 /// What a reference is relative to.
 enum Reference<'a> {
     /// `scheme://` or `//` is off: authority, path and query.

@@ -16,6 +16,7 @@ pub mod fill_reader;
 #[cfg(test)]
 mod fixtures;
 pub mod freshness;
+pub mod groups;
 pub mod head;
 pub mod http_date;
 pub mod invalidate;

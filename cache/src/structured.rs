@@ -35,6 +35,38 @@ pub(crate) fn targeted_directives(lines: &[&[u8]]) -> Option<ResponseDirectives>
     Some(directives)
 }
 
+/// A List (RFC 9651 section 4.2.1) of Strings, without their escapes; `None` when it does not parse or has anything else.
+pub(crate) fn strings(lines: &[&[u8]]) -> Option<Vec<Vec<u8>>> {
+    let joined = lines.join(b", ".as_slice());
+    let mut cursor = Cursor { rest: &joined };
+    let mut found = Vec::new();
+    cursor.skip_spaces();
+    while !cursor.rest.is_empty() {
+        let Argument::Text(escaped) = cursor.member()? else { return None };
+        cursor.parameters()?;
+        if found.len() == MEMBERS_MAX {
+            return None;
+        }
+        found.push(unescaped(escaped));
+        cursor.skip_ows();
+        if cursor.rest.is_empty() {
+            break;
+        }
+        cursor.eat(b',').then_some(())?;
+        cursor.skip_ows();
+        // RFC 9651 section 4.2.1: a trailing comma is an error.
+        (!cursor.rest.is_empty()).then_some(())?;
+    }
+    Some(found)
+}
+
+/// The inside of a String; a backslash stands before each quote and backslash.
+fn unescaped(text: &[u8]) -> Vec<u8> {
+    let mut bytes = text.iter();
+    std::iter::from_fn(|| bytes.next().and_then(|&byte| if byte == b'\\' { bytes.next().copied() } else { Some(byte) }))
+        .collect()
+}
+
 /// RFC 9651 section 4.2.2. Of equal keys the last one stays.
 fn dictionary(text: &[u8]) -> Option<Members<'_>> {
     let mut members = Members::new();

@@ -91,6 +91,14 @@ impl Tags {
         Tags::bounded(all.into_iter().filter(|tag| tag.len() <= TAG_BYTES_MAX).collect(), long)
     }
 
+    /// These tags and some more, within the bounds.
+    #[must_use]
+    pub fn with<'a>(&'a self, more: impl Iterator<Item = &'a [u8]>) -> Self {
+        let (fitting, long): (Vec<&[u8]>, Vec<&[u8]>) =
+            self.iter().chain(more).partition(|tag| tag.len() <= TAG_BYTES_MAX);
+        Tags::bounded(fitting, self.overflowed || !long.is_empty())
+    }
+
     fn bounded(mut found: Vec<&[u8]>, mut overflowed: bool) -> Self {
         found.sort_unstable();
         found.dedup();

@@ -149,7 +149,8 @@ fn named_text(named: &NamedTest) -> Result<(Box<str>, Text), String> {
 }
 
 /// The value of the first cookie called `name` (RFC 6265 section 4.2: pairs separated by "; ").
-fn cookie<'a, F: Fields>(fields: &'a F, name: &str) -> Option<&'a [u8]> {
+/// The value of a cookie, by its exact name (RFC 6265 section 4.2.1).
+pub fn cookie<'a, F: Fields>(fields: &'a F, name: &str) -> Option<&'a [u8]> {
     fields.named("cookie").flat_map(|line| line.split(|b| *b == b';')).find_map(|pair| {
         let pair = pair.trim_ascii();
         pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")

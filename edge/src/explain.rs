@@ -1,34 +1,38 @@
-//! What a GET for a URL would meet now, and why: the same walk as a request's, told instead of taken.
+//! What a request for a URL would meet now, and why: the same walk as a request's, told instead of taken.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use headland_cache::target::canonical_url;
-use headland_cache::{CacheKey, Fields, KeyBuffer, Object, RequestFacts, Reuse, Standing, assess};
+use headland_cache::{CacheKey, KeyBuffer, RequestFacts, Reuse, assess};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Value, json};
 
-use crate::condition::RequestView;
+use crate::condition::{RequestView, ResponseView};
 use crate::node::Node;
 use crate::request::Found;
 use crate::rules::{Decided, Verdict};
 use crate::snapshot::{Site, Snapshot};
 
+mod stored;
+
 /// Explains a URL; the error is one sentence.
-pub fn explain(node: &Node, url: &str, headers: &[(String, String)]) -> Result<Value, String> {
+pub fn explain(node: &Node, method: &str, url: &str, headers: &[(String, String)]) -> Result<Value, String> {
     let snapshot = node.snapshot();
     let fields = fields_of(headers)?;
-    let place = Place::of(&snapshot, url, &fields)?;
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| format!("\"{method}\" is no method"))?;
+    let place = Place::of(&snapshot, &method, url, &fields)?;
     let mut told = json!({
+        "method": method.as_str(),
         "url": place.text(),
         "site": &*place.site.metrics.name,
         "origin": place.origin(&snapshot),
         "rules": place.site.rules.names(&place.decided).collect::<Vec<_>>(),
-        "key": {"hash": format!("{:032x}", place.key.hash()), "url": place.text()},
+        "key": place.told_key(&fields),
     });
     let verdict = match &place.verdict {
         Some(verdict) => verdict.clone(),
-        None => place.look(node, &fields, &mut told),
+        None => place.look(node, &method, &fields, &mut told),
     };
     told["answer"] = verdict;
     Ok(told)
@@ -47,10 +51,6 @@ pub fn canonical(node: &Node, url: &str) -> Result<(&'static str, String, String
 
 /// Where the questions of the control side come from.
 const NODE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
-fn view<'a>(host: &'a [u8], target: &'a [u8], fields: &'a HeaderMap) -> RequestView<'a, HeaderMap> {
-    RequestView { method: &Method::GET, host, target, fields, client: NODE }
-}
 
 fn fields_of(headers: &[(String, String)]) -> Result<HeaderMap, String> {
     let mut fields = HeaderMap::new();
@@ -72,11 +72,12 @@ struct Place {
 }
 
 impl Place {
-    fn of(snapshot: &Snapshot, url: &str, fields: &HeaderMap) -> Result<Self, String> {
+    fn of(snapshot: &Snapshot, method: &Method, url: &str, fields: &HeaderMap) -> Result<Self, String> {
         let parsed = canonical_url(url).map_err(|error| error.to_string())?;
         let host = parsed.host.as_bytes();
         let site = snapshot.sites.find(host).ok_or_else(|| format!("no site answers for {}", parsed.host))?;
-        let (decided, verdict) = site.rules.decide(&view(host, parsed.target.as_bytes(), fields));
+        let view = RequestView { method, host, target: parsed.target.as_bytes(), fields, client: NODE };
+        let (decided, verdict) = site.rules.decide(&view);
         let verdict = verdict.map(|verdict| match verdict {
             Verdict::Redirect { status, location } => {
                 json!({"outcome": "local", "status": status, "location": location})
@@ -85,8 +86,8 @@ impl Place {
         });
         let mut key = KeyBuffer::new();
         key.begin(parsed.scheme, host, &site.rules.keyed(&decided, parsed.target.as_bytes()));
-        for name in site.rules.key_headers(&decided) {
-            key.part(name.as_bytes(), Fields::first(fields, name));
+        for (name, value) in site.rules.key_parts(&decided, fields) {
+            key.part(name.as_bytes(), value);
         }
         Ok(Place { site: site.clone(), decided, key: key.key().into(), verdict })
     }
@@ -97,64 +98,88 @@ impl Place {
         format!("{}://{}{}", key.scheme().word(), text(key.host()), text(key.target()))
     }
 
+    /// The parts that the key is made of; its hash is over their bytes, each with its length.
+    fn told_key(&self, fields: &HeaderMap) -> Value {
+        let key = self.key.as_ref();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let parts = self.site.rules.key_parts(&self.decided, fields);
+        let parts: serde_json::Map<String, Value> =
+            parts.map(|(name, value)| (name.to_owned(), value.map(text).into())).collect();
+        json!({
+            "hash": format!("{:032x}", key.hash()),
+            "scheme": key.scheme().word(),
+            "host": text(key.host()),
+            "target": text(key.target()),
+            "parts": parts,
+        })
+    }
+
     fn origin(&self, snapshot: &Snapshot) -> String {
         let chosen = self.site.rules.origin(&self.decided).and_then(|name| snapshot.groups.get(name));
         chosen.unwrap_or(&self.site.group).name().to_string()
     }
 
     /// What is stored, and what would be done with it.
-    fn look(&self, node: &Node, fields: &HeaderMap, told: &mut Value) -> Value {
-        let policy = self.decided.policy.as_deref().unwrap_or(&self.site.policy);
+    fn look(&self, node: &Node, method: &Method, fields: &HeaderMap, told: &mut Value) -> Value {
+        let policy = self.decided.policy(&self.site.policy);
+        if method != Method::GET && method != Method::HEAD {
+            return bypass("method", "RFC 9111 section 4: only GET and HEAD are answered from the store");
+        }
         if policy.mode == headland_cache::Mode::Bypass {
-            return json!({"outcome": "bypass", "reason": "rule"});
+            return bypass("rule", "a rule of the site");
         }
         let now = node.clock.now();
+        let candidates = node.store.candidates(self.key.as_ref());
+        if !candidates.is_empty() {
+            told["variants"] = stored::variants(candidates.iter().map(|object| &**object), fields, now).into();
+        }
         match node.find(self.key.as_ref(), fields) {
             Found::Object(object, standing) => {
-                told["stored"] = stored(&object, standing, now);
-                let facts = RequestFacts::gather(&Method::GET, fields);
-                reuse(assess(&facts, policy, &object.freshness, standing, now))
+                let view = RequestView {
+                    method,
+                    host: self.key.as_ref().host(),
+                    target: self.key.as_ref().target(),
+                    fields,
+                    client: NODE,
+                };
+                let response = ResponseView { status: object.head.status(), headers: &object.head };
+                let decided = self.site.rules.decided_with(&self.decided, &view, &response);
+                let policy = decided.policy(&self.site.policy);
+                told["stored"] = stored::stored(&object, policy, standing, now);
+                let facts = RequestFacts::gather(method, fields);
+                let reuse = assess(&facts, policy, &object.freshness, standing, now);
+                told_reuse(&reuse, stored::clause(&reuse, &object.freshness))
             }
-            Found::Purged => json!({"outcome": "miss", "reason": "purged"}),
-            Found::OtherVariant => json!({"outcome": "miss", "reason": "vary"}),
+            Found::Purged => miss("purged", "what was stored has been purged"),
+            Found::OtherVariant => miss("vary", "RFC 9111 section 4.1: stored for other values of the fields in Vary"),
             Found::Nothing if node.uncacheable.contains(self.key.hash(), now) => {
-                json!({"outcome": "bypass", "reason": "uncacheable"})
+                bypass("uncacheable", "the last answer could not be shared, so nobody waits for the next one")
             }
-            Found::Nothing => json!({"outcome": "miss", "reason": "absent"}),
+            Found::Nothing => miss("absent", "RFC 9111 section 4: nothing is stored under the key"),
         }
     }
 }
 
-fn stored(object: &Object, standing: Standing, now: headland_cache::Time) -> Value {
-    let freshness = &object.freshness;
-    json!({
-        "tier": "memory",
-        "status": object.head.status(),
-        "bytes": object.body.len(),
-        "weight_bytes": object.weight(),
-        "age_s": freshness.age(now),
-        "ttl_s": freshness.ttl(now),
-        "lifetime_s": freshness.lifetime().as_secs(),
-        "lifetime_from": freshness.source().word(),
-        "purged": match standing { Standing::Clear => "no", Standing::Soft => "soft", Standing::Hard => "hard" },
-        "vary": object.vary.spec().names().collect::<Vec<_>>(),
-        "tags": object.tags.iter().map(|tag| String::from_utf8_lossy(tag).into_owned()).collect::<Vec<_>>(),
-        "etag": object.head.etag().map(|etag| String::from_utf8_lossy(etag).into_owned()),
-        "epoch": object.born.0,
-    })
+fn bypass(reason: &str, clause: &str) -> Value {
+    json!({"outcome": "bypass", "reason": reason, "clause": clause})
 }
 
-fn reuse(reuse: Reuse) -> Value {
-    match reuse {
-        Reuse::Serve(outcome) => json!({"outcome": outcome.word(), "reason": "the stored response answers"}),
-        Reuse::Validate(reason) => {
-            let outcome = headland_cache::Outcome::Miss(reason);
-            json!({"outcome": outcome.word(), "reason": outcome.reason(), "validates": true})
+fn miss(reason: &str, clause: &str) -> Value {
+    json!({"outcome": "miss", "reason": reason, "clause": clause})
+}
+
+fn told_reuse(reuse: &Reuse, clause: &str) -> Value {
+    match *reuse {
+        Reuse::Serve(outcome) => {
+            json!({"outcome": outcome.word(), "reason": "the stored response answers", "clause": clause})
         }
-        Reuse::Unusable(reason) => {
+        Reuse::Validate(reason) | Reuse::Unusable(reason) => {
             let outcome = headland_cache::Outcome::Miss(reason);
-            json!({"outcome": outcome.word(), "reason": outcome.reason()})
+            let validates = matches!(reuse, Reuse::Validate(_));
+            json!({"outcome": outcome.word(), "reason": outcome.reason(), "validates": validates, "clause": clause})
         }
-        Reuse::OnlyIfCached504 => json!({"outcome": "local", "status": 504, "reason": "only-if-cached"}),
+        Reuse::OnlyIfCached504 => {
+            json!({"outcome": "local", "status": 504, "reason": "only-if-cached", "clause": clause})
+        }
     }
 }

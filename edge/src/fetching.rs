@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use headland_cache::conditional::Validators;
+use headland_cache::groups;
 use headland_cache::invalidate::{invalidates, other_targets};
 use headland_cache::target::canonical_target;
 use headland_cache::{
-    Broken, BypassReason, CacheKey, FillHead, Follower, Join, KeyBuffer, NoHead, Object, Outcome, Policy, RequestFacts,
-    Reuse, Scheme, Standing, StoredHead, assess, may_serve_on_error,
+    Broken, BypassReason, CacheKey, FillHead, Follower, Join, KeyBuffer, NoHead, Object, Outcome, Policy, PurgeKind,
+    PurgeMode, PurgeRule, RequestFacts, Reuse, Scheme, Standing, StoredHead, assess, may_serve_on_error,
 };
 use headland_origin::{Group, Interim, Request, RequestBody, RequestFields, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -28,6 +29,7 @@ use crate::forward::{ForwardContext, OwnedLines, Purpose, forward_headers, forwa
 use crate::metrics::Protocol;
 use crate::node::Node;
 use crate::origin_fields::{OriginFields, take_over};
+use crate::representation::Posted;
 use crate::request::Found;
 use crate::rules::Decided;
 use crate::snapshot::{Site, Snapshot};
@@ -98,11 +100,11 @@ impl<F: OwnedLines> Plan<F> {
     }
 
     /// The key of a GET for a canonical target.
-    fn key_of(&self, target: &[u8], key: &mut KeyBuffer) {
+    pub fn key_of(&self, target: &[u8], key: &mut KeyBuffer) {
         let decided = self.site.decided_for_get(&self.host, target, &self.fields, self.client);
         key.begin(self.scheme, &self.host, &self.site.rules.keyed(&decided, target));
-        for name in self.site.rules.key_headers(&decided) {
-            key.part(name.as_bytes(), self.fields.first(name));
+        for (name, value) in self.site.rules.key_parts(&decided, &self.fields) {
+            key.part(name.as_bytes(), value);
         }
     }
 
@@ -357,12 +359,16 @@ fn failed_answer<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, broken: Broken
 /// Passes a request through on its own behalf.
 async fn pass<F: OwnedLines>(node: &Arc<Node>, mut plan: Box<Plan<F>>, body: RequestBody) -> Answer {
     let request = plan.request(Purpose::Pass, body);
+    let posted = Posted::before(node, &plan);
     let fetched = node.client.fetch(plan.group(), request, plan.interim.clone()).await;
     match fetched {
         Ok(response) => {
             let fields = OriginFields(&response.headers);
             plan.decide_on_response(&ResponseView { status: response.status.as_u16(), headers: &fields });
             invalidate(node, &plan, &response);
+            if let Some(posted) = posted {
+                posted.store(node, &plan, &response);
+            }
             remember(node, &plan, &response);
             passed(node, &plan, response)
         }
@@ -382,10 +388,15 @@ fn client_fault(error: &headland_origin::FetchError) -> Option<StatusCode> {
 }
 
 /// RFC 9111 section 4.4: a successful unsafe request invalidates what is stored for its target, and for the targets
-/// that the response names on the same host.
+/// that the response names on the same host. RFC 9875 section 3: and the groups that it names.
 fn invalidate<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, response: &Response) {
     if !invalidates(&plan.method, response.status.as_u16()) {
         return;
+    }
+    for group in groups::invalidated(&OriginFields(&response.headers), plan.scheme, &plan.host) {
+        if let Ok(rule) = PurgeRule::new(PurgeKind::Tag, &group, PurgeMode::Hard, node.clock.now()) {
+            node.ledger.apply(rule);
+        }
     }
     let mut key = KeyBuffer::default();
     let mut forget = |target: &[u8]| {

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use headland_cache::conditional::Validators;
 use headland_cache::directives::FieldNames;
+use headland_cache::groups;
 use headland_cache::object::Parts;
 use headland_cache::stored_fields::{is_personal, storable};
 use headland_cache::update::{Renewal, merge, renew, selects};
 use headland_cache::{
-    Admitted, Broken, Epoch, FillHead, Lead, Object, Refusal, RequestFacts, Retention, Standing, StoredHead, Tags,
-    Time, VaryFacts, admit, may_serve_on_error,
+    Admitted, Broken, Epoch, FillHead, Lead, Object, Refusal, RequestFacts, Retention, Standing, StoredHead, Time,
+    VaryFacts, admit, may_serve_on_error,
 };
 use headland_origin::{FetchError, FieldLines, RequestBody, Response};
 use http::{HeaderMap, Method, StatusCode};
@@ -219,7 +220,7 @@ fn updated<F: OwnedLines>(plan: &Plan<F>, stored: &Object, response: &Response, 
     let Ok(head) = StoredHead::from_lines(status, storable(&merged, &admitted.withheld)) else {
         return Update::Withdrawn;
     };
-    let tags = Tags::of(&as_sent);
+    let tags = groups::tags_of(&as_sent, plan.scheme, &plan.host);
     Update::Renewed(Box::new(Object::new(Parts {
         head,
         freshness: admitted.freshness,
@@ -249,7 +250,7 @@ async fn store<F: OwnedLines>(
     asked: Asked,
 ) {
     let origin = Box::new(origin_trace(&response));
-    let tags = Tags::of(&OriginFields(&response.headers));
+    let tags = groups::tags_of(&OriginFields(&response.headers), plan.scheme, &plan.host);
     take_over(&mut response.headers, || asked.response_time);
     let fields = OriginFields(&response.headers);
     let Ok(head) = StoredHead::from_lines(response.status.as_u16(), storable(&fields, &admitted.withheld)) else {

@@ -5,6 +5,8 @@
 //! request has a number, so that what an exchange says after its client was answered otherwise reaches nobody.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::task::{Context, Waker};
 
 use headland_origin::{Interim, InterimSink};
@@ -13,43 +15,58 @@ use parking_lot::Mutex;
 
 use crate::hop_by_hop::is_hop_by_hop;
 
-/// The interim answers to a client's current request. The origin side bounds how many one exchange may have.
+/// The interim answers to a client's current request. The origin side bounds how many one exchange may have. A request
+/// without any takes no lock.
 #[derive(Debug, Default)]
 pub struct Interims {
+    /// The request that may still get interim answers.
+    request: AtomicU64,
+    /// Something waits in the queue.
+    any: AtomicBool,
+    /// The waiting task is known: it stays the same.
+    known: AtomicBool,
     queue: Mutex<Queue>,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// The request that may still get interim answers.
-    request: u64,
-    waiting: Vec<(StatusCode, HeaderMap)>,
+    waiting: Vec<(u64, StatusCode, HeaderMap)>,
     waker: Option<Waker>,
 }
 
 impl Interims {
-    /// A new request begins; what was for the one before it is forgotten.
+    /// A new request begins.
     pub fn begin(self: &Arc<Self>) -> Interim {
-        let mut queue = self.queue.lock();
-        queue.request += 1;
-        queue.waiting.clear();
-        Interim { sink: self.clone(), exchange: queue.request }
+        let exchange = self.request.fetch_add(1, AcqRel) + 1;
+        Interim { sink: self.clone(), exchange }
     }
 
-    /// What has come, oldest first; the task is woken when more does.
+    /// What has come, oldest first; the task, which is always the same one, is woken when more does.
     pub fn take(&self, cx: &Context<'_>) -> Vec<(StatusCode, HeaderMap)> {
-        let mut queue = self.queue.lock();
-        if !queue.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            queue.waker = Some(cx.waker().clone());
+        if !self.known.load(Relaxed) {
+            self.queue.lock().waker = Some(cx.waker().clone());
+            self.known.store(true, Relaxed);
         }
-        std::mem::take(&mut queue.waiting)
+        self.drain()
     }
 
     /// What has come, now that the final answer is here; nothing comes after it.
     pub fn end(&self) -> Vec<(StatusCode, HeaderMap)> {
+        let taken = self.drain();
+        self.request.fetch_add(1, AcqRel);
+        taken
+    }
+
+    /// What has come for the current request; what is left of an earlier one is dropped.
+    fn drain(&self) -> Vec<(StatusCode, HeaderMap)> {
+        if !self.any.load(Acquire) {
+            return Vec::new();
+        }
         let mut queue = self.queue.lock();
-        queue.request += 1;
-        std::mem::take(&mut queue.waiting)
+        self.any.store(false, Relaxed);
+        let current = self.request.load(Acquire);
+        let waiting = std::mem::take(&mut queue.waiting).into_iter();
+        waiting.filter(|(of, ..)| *of == current).map(|(_, status, headers)| (status, headers)).collect()
     }
 }
 
@@ -60,11 +77,11 @@ impl InterimSink for Interims {
             headers.remove(name);
         }
         let mut queue = self.queue.lock();
-        if queue.request == exchange {
-            queue.waiting.push((status, headers));
-            if let Some(waker) = queue.waker.take() {
-                drop(queue);
-                waker.wake();
+        if self.request.load(Acquire) == exchange {
+            queue.waiting.push((exchange, status, headers));
+            self.any.store(true, Release);
+            if let Some(waker) = &queue.waker {
+                waker.wake_by_ref();
             }
         }
     }

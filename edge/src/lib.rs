@@ -26,6 +26,7 @@ pub mod purge;
 #[cfg(feature = "python")]
 mod python;
 pub mod report;
+pub mod representation;
 pub mod request;
 pub mod route;
 pub mod rules;

@@ -109,13 +109,15 @@ impl PyNode {
     }
 
     #[allow(clippy::needless_pass_by_value)] // the border takes over what it is given
+    #[pyo3(signature = (url, headers, method = "GET"))]
     fn explain<'py>(
         &self,
         py: Python<'py>,
         url: &str,
         headers: Vec<(String, String)>,
+        method: &str,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let told = explain::explain(&self.node, url, &headers).map_err(PyValueError::new_err)?;
+        let told = explain::explain(&self.node, method, url, &headers).map_err(PyValueError::new_err)?;
         Ok(PyBytes::new(py, told.to_string().as_bytes()))
     }
 

@@ -248,8 +248,8 @@ impl<'r, F: OwnedLines + Clone> Routed<'r, F> {
             apply_query(&mut scratch.target, query);
         }
         scratch.key.begin(self.received.scheme, &self.host, &scratch.target);
-        for name in rules.key_headers(&self.decided) {
-            scratch.key.part(name.as_bytes(), self.received.fields.first(name));
+        for (name, value) in rules.key_parts(&self.decided, self.received.fields) {
+            scratch.key.part(name.as_bytes(), value);
         }
         let facts = RequestFacts::gather(self.received.method, self.received.fields);
         Keyed { routed: self, facts }

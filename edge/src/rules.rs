@@ -13,7 +13,7 @@ use headland_cache::{DeltaSeconds, Fields};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
-use crate::condition::{RequestView, ResponseView, Test};
+use crate::condition::{RequestView, ResponseView, Test, cookie};
 use crate::settings::{Action, CacheMode, HeaderEdit, QuerySettings, RuleSettings};
 
 /// How many rules one request remembers as matched; more are applied but not remembered inline.
@@ -40,6 +40,8 @@ enum Act {
     StaleIfError(DeltaSeconds),
     KeyQuery(QueryPolicy),
     KeyHeaders(Box<[Box<str>]>),
+    /// Each name as it is written, and as its part of the key is called.
+    KeyCookies(Box<[(Box<str>, Box<str>)]>),
     RequestHeader(Edit),
     ResponseHeader(Edit),
     Redirect(u16, Box<str>),
@@ -191,10 +193,27 @@ impl Rules {
     }
 
     /// Request header fields that take part in the key, in the order of the rules.
-    pub fn key_headers<'r>(&'r self, decided: &'r Decided) -> impl Iterator<Item = &'r str> {
+    fn key_headers<'r>(&'r self, decided: &'r Decided) -> impl Iterator<Item = &'r str> {
         self.acts(decided)
             .filter_map(|act| if let Act::KeyHeaders(it) = act { Some(it) } else { None })
             .flat_map(|names| names.iter().map(|name| &**name))
+    }
+
+    /// Cookies that take part in the key: their names, and what their parts are called.
+    fn key_cookies<'r>(&'r self, decided: &'r Decided) -> impl Iterator<Item = (&'r str, &'r str)> {
+        self.acts(decided)
+            .filter_map(|act| if let Act::KeyCookies(it) = act { Some(it) } else { None })
+            .flat_map(|names| names.iter().map(|(name, part)| (&**name, &**part)))
+    }
+
+    /// The parts of the key that rules take from the fields of a request, in the order of the rules: headers, then cookies.
+    pub fn key_parts<'r, F: Fields>(
+        &'r self,
+        decided: &'r Decided,
+        fields: &'r F,
+    ) -> impl Iterator<Item = (&'r str, Option<&'r [u8]>)> {
+        let headers = self.key_headers(decided).map(|name| (name, fields.first(name)));
+        headers.chain(self.key_cookies(decided).map(|(name, part)| (part, cookie(fields, name))))
     }
 
     /// The origin that a rule chose instead of the site's.
@@ -293,6 +312,10 @@ impl Act {
             Action::StaleIfErrorMs(ms) => Act::StaleIfError(seconds(*ms)),
             Action::KeyQuery(query) => Act::KeyQuery(query_policy(query)),
             Action::KeyHeaders(names) => Act::KeyHeaders(names.iter().map(|n| lower(n)).collect::<Result<_, _>>()?),
+            // No header field has a colon in its name: a cookie's part cannot be taken for a field's.
+            Action::KeyCookies(names) => Act::KeyCookies(
+                names.iter().map(|name| (name.as_str().into(), format!("cookie:{name}").into())).collect(),
+            ),
             Action::RequestHeader(edit) => Act::RequestHeader(compile_edit(edit)?),
             Action::ResponseHeader(edit) => Act::ResponseHeader(compile_edit(edit)?),
             Action::Redirect { status, location } => Act::Redirect(redirect_status(*status)?, location.as_str().into()),
@@ -327,7 +350,7 @@ impl Act {
 
     fn what(&self) -> &'static str {
         match self {
-            Act::KeyQuery(_) | Act::KeyHeaders(_) => "the cache key",
+            Act::KeyQuery(_) | Act::KeyHeaders(_) | Act::KeyCookies(_) => "the cache key",
             Act::RequestHeader(_) => "a request header",
             Act::Redirect(..) => "a redirect",
             Act::Deny(_) => "a refusal",

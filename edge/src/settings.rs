@@ -208,6 +208,8 @@ pub enum Action {
     KeyQuery(QuerySettings),
     /// Request header fields that take part in the key.
     KeyHeaders(Vec<String>),
+    /// Cookies whose values take part in the key.
+    KeyCookies(Vec<String>),
     RequestHeader(HeaderEdit),
     ResponseHeader(HeaderEdit),
     Redirect {

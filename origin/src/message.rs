@@ -167,6 +167,14 @@ impl ResponseBody {
         Self(Kind::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())))
     }
 
+    /// All of it, when it came along with the head and has no trailers; nothing is taken.
+    pub fn here(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Kind::Whole(bytes) => Some(bytes.as_deref().unwrap_or_default()),
+            Kind::H1(_) | Kind::H2(_) => None,
+        }
+    }
+
     pub(crate) fn h1(body: Box<h1::Body>) -> Self {
         Self(Kind::H1(body))
     }

@@ -61,6 +61,9 @@ key = { query = "ignore" }
 path_prefix = "/headers/"
 key = { headers = ["X-Tenant"] }
 [[site.rule]]
+path_prefix = "/cookies/"
+key = { cookies = ["tier"] }
+[[site.rule]]
 path_prefix = "/edit/"
 set_request_header = { x-from = "edge" }
 remove_request_header = "x-secret"
@@ -197,6 +200,19 @@ def test_header_fields_in_the_key(origin, get, path):
         assert get(where, "X-Tenant: a").body == b"a"
         assert get(where, "X-Tenant: b").body == b"b"
         assert get(where).body == b"-"
+    assert len(origin.asked(where)) == 3
+
+
+def test_cookies_in_the_key(origin, get, path):
+    """One cookie counts, and the others do not split the key."""
+    where = f"/cookies{path}"
+    origin.at(where, lambda it: it.answer(200, {"Cache-Control": "max-age=60"}, it.headers.get("Cookie", "-")))
+    assert get(where, "Cookie: tier=gold; id=1").body == b"tier=gold; id=1"
+    assert get(where, "Cookie: id=2; tier=gold").body == b"tier=gold; id=1"
+    assert get(where, "Cookie: id=3").body == b"id=3"
+    assert get(where, "X-Tier: gold").body == b"id=3"
+    assert get(where, "Cookie: Tier=gold").body == b"id=3"
+    assert get(where, "Cookie: tier=").body == b"tier="
     assert len(origin.asked(where)) == 3
 
 

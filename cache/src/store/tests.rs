@@ -60,6 +60,19 @@ fn variants_stand_side_by_side_with_the_latest_first() {
 }
 
 #[test]
+fn of_variants_that_arrive_at_once_the_last_one_stored_comes_first() {
+    let store = MemoryStore::new(PLENTY);
+    let mut expected = Vec::new();
+    for language in ["de", "en", "fr"] {
+        let mut variant = in_language(parts("h", "/a", 10), language);
+        variant.generation = store.next_generation();
+        expected.insert(0, variant.generation);
+        store.insert(Arc::new(Object::new(variant)));
+    }
+    assert_eq!(found(&store, "/a").iter().map(|object| object.generation).collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn variants_of_one_key_are_bounded() {
     let store = MemoryStore::new(PLENTY);
     for number in 0..1000 {

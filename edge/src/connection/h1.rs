@@ -32,8 +32,10 @@ use crate::snapshot::Snapshot;
 
 mod write;
 
-/// How much is read at once.
+/// How much of a body is read at once.
 pub const READ_BYTES: usize = 16 << 10;
+/// How much is read at once while a head is awaited: nearly every head fits, and an idle connection keeps no more room.
+pub const HEAD_READ_BYTES: usize = 4 << 10;
 /// How much a client may send ahead while its answer is awaited.
 const AHEAD_BYTES: usize = 64 << 10;
 /// How much of an unwanted request body is read to keep the connection.
@@ -188,7 +190,7 @@ impl Connection {
 
     /// Reads what is there; false at the end of the stream.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        self.input.reserve(READ_BYTES);
+        self.input.reserve(HEAD_READ_BYTES);
         poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input).map(|read| matches!(read, Ok(1..)))
     }
 

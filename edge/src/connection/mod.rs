@@ -79,7 +79,7 @@ async fn serve_tls(node: Arc<Node>, socket: TcpStream, address: SocketAddr) {
 /// On a clear connection the first bytes tell HTTP/2 with prior knowledge from HTTP/1.
 async fn serve_clear(node: Arc<Node>, mut stream: Stream, peer: Peer) {
     let within = Duration::from_millis(node.snapshot().limits.header_ms.into());
-    let mut first = BytesMut::with_capacity(h1::READ_BYTES);
+    let mut first = BytesMut::with_capacity(h1::HEAD_READ_BYTES);
     let told = tokio::time::timeout(within, async {
         loop {
             match looks_like_h2_preface(&first) {
