@@ -237,6 +237,7 @@ def test_audit_lines_stand_alone_on_standard_error(capsys):
     try:
         process_log.configure(audit=True)
         logger.info("%s", '{"event":"purge"}')
+        logger.handlers[0].flush()
         process_log.configure(audit=False)
         logger.info("%s", "unseen")
     finally:
