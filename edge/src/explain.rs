@@ -148,7 +148,7 @@ impl Place {
                 told["stored"] = stored::stored(&object, policy, standing, now);
                 let facts = RequestFacts::gather(method, fields);
                 let reuse = assess(&facts, policy, &object.freshness, standing, now);
-                told_reuse(&reuse, stored::clause(&reuse, &object.freshness))
+                told_reuse(reuse, stored::clause(reuse, &object.freshness))
             }
             Found::Purged => miss("purged", "what was stored has been purged"),
             Found::OtherVariant => miss("vary", "RFC 9111 section 4.1: stored for other values of the fields in Vary"),
@@ -168,8 +168,8 @@ fn miss(reason: &str, clause: &str) -> Value {
     json!({"outcome": "miss", "reason": reason, "clause": clause})
 }
 
-fn told_reuse(reuse: &Reuse, clause: &str) -> Value {
-    match *reuse {
+fn told_reuse(reuse: Reuse, clause: &str) -> Value {
+    match reuse {
         Reuse::Serve(outcome) => {
             json!({"outcome": outcome.word(), "reason": "the stored response answers", "clause": clause})
         }

@@ -70,7 +70,7 @@ fn lifetime_clause(freshness: &Freshness) -> &'static str {
 }
 
 /// The clause by which a stored response is used or not.
-pub fn clause(reuse: &Reuse, freshness: &Freshness) -> &'static str {
+pub fn clause(reuse: Reuse, freshness: &Freshness) -> &'static str {
     match reuse {
         Reuse::Serve(Outcome::Hit) => "RFC 9111 section 4.2: fresh, its lifetime exceeds its age",
         Reuse::Serve(Outcome::StaleWhileRevalidate) => "RFC 5861 section 3: stale, within stale-while-revalidate",
