@@ -15,24 +15,26 @@ use tokio::net::TcpStream;
 use tokio::runtime::{Handle, Id};
 use tokio_rustls::client::TlsStream;
 
+use crate::wire::Wire;
+
 /// A TCP socket that knows whose driver watches it.
 pub(crate) struct Socket {
     /// `None` only inside `rehome`, and after it failed.
-    stream: Option<TcpStream>,
+    stream: Option<Wire>,
     driver: Id,
 }
 
 impl Socket {
     /// Takes a stream opened on the current runtime.
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream: Some(stream), driver: Handle::current().id() }
+        Self { stream: Some(Wire::new(stream)), driver: Handle::current().id() }
     }
 
     fn get(&self) -> io::Result<&TcpStream> {
-        self.stream.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
+        self.stream.as_ref().map(Wire::get).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    fn pinned(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+    fn pinned(&mut self) -> io::Result<Pin<&mut Wire>> {
         self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
@@ -46,7 +48,7 @@ impl Socket {
             return Ok(());
         }
         let stream = self.stream.take().ok_or(io::ErrorKind::NotConnected)?;
-        self.stream = Some(TcpStream::from_std(stream.into_std()?)?);
+        self.stream = Some(Wire::new(TcpStream::from_std(stream.into_inner().into_std()?)?));
         self.driver = Handle::current().id();
         Ok(())
     }

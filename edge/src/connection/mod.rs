@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use headland_cache::Scheme;
+use headland_origin::wire::Wire;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -52,7 +53,7 @@ pub async fn serve(node: Arc<Node>, socket: TcpStream, address: SocketAddr, kind
 /// The TLS handshake, within its deadline; ALPN then says what is spoken.
 async fn serve_tls(node: Arc<Node>, socket: TcpStream, address: SocketAddr) {
     let within = Duration::from_millis(node.snapshot().limits.tls_handshake_ms.into());
-    let accepting = TlsAcceptor::from(node.tls.clone()).accept(socket);
+    let accepting = TlsAcceptor::from(node.tls.clone()).accept(Wire::new(socket));
     let Ok(Ok(stream)) = tokio::time::timeout(within, accepting).await else {
         node.metrics.here().tls_failed.bump();
         return;

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use headland_origin::wire::Wire;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -21,16 +22,16 @@ pub struct Stream {
 
 #[derive(Debug)]
 enum Transport {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Wire),
+    Tls(Box<TlsStream<Wire>>),
 }
 
 impl Stream {
     pub fn plain(socket: TcpStream) -> Self {
-        Stream { transport: Transport::Plain(socket), prefix: Bytes::new() }
+        Stream { transport: Transport::Plain(Wire::new(socket)), prefix: Bytes::new() }
     }
 
-    pub fn tls(stream: TlsStream<TcpStream>) -> Self {
+    pub fn tls(stream: TlsStream<Wire>) -> Self {
         Stream { transport: Transport::Tls(Box::new(stream)), prefix: Bytes::new() }
     }
 
@@ -44,8 +45,8 @@ impl Stream {
     /// not take a truncated one for whole.
     pub fn abort_on_close(&self) {
         let socket = match &self.transport {
-            Transport::Plain(socket) => socket,
-            Transport::Tls(stream) => stream.get_ref().0,
+            Transport::Plain(socket) => socket.get(),
+            Transport::Tls(stream) => stream.get_ref().0.get(),
         };
         // A socket that refuses is closed already.
         let _ = socket2::SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO));
