@@ -271,6 +271,10 @@ class SiteSettings(BaseModel):
     honour_client_directives: bool = Field(
         default=True, description="Whether a client's Cache-Control and Pragma may cause a fetch."
     )
+    no_vary_search: bool = Field(
+        default=False,
+        description="Whether an answer is reused for other queries as its No-Vary-Search allows.",
+    )
     rule: list[RuleSettings] = Field(default_factory=list, max_length=10_000, description="Rules, in order.")
     policy: str | None = Field(
         None, min_length=1, description="A Python file with a list `rules` that follow these; beside this file."

@@ -72,5 +72,6 @@ def _site(index: int, site: SiteSettings, materials: Materials) -> dict[str, Any
         "origin": site.origin,
         "host_header": site.host_header,
         "honour_client_directives": site.honour_client_directives,
+        "no_vary_search": site.no_vary_search,
         "rules": [rule.json() for rule in rules],
     }

@@ -139,6 +139,22 @@ impl<'a> KeyRef<'a> {
         &self.bytes[1..PREFIX_BYTES + self.length_at(1) + self.length_at(5)]
     }
 
+    /// Host and path: equal for all targets that differ in their query alone.
+    pub(crate) fn host_and_path(self) -> (&'a [u8], &'a [u8]) {
+        let target = self.target();
+        (self.host(), &target[..memchr::memchr(b'?', target).unwrap_or(target.len())])
+    }
+
+    /// Whether the keys are equal but for their targets.
+    pub(crate) fn equals_but_target(self, other: KeyRef<'_>) -> bool {
+        self.scheme() == other.scheme() && self.host() == other.host() && self.parts() == other.parts()
+    }
+
+    /// What follows the target.
+    fn parts(self) -> &'a [u8] {
+        &self.bytes[PREFIX_BYTES + self.length_at(1) + self.length_at(5)..]
+    }
+
     fn length_at(self, at: usize) -> usize {
         let length = self.bytes[at..at + 4].try_into().expect("four bytes");
         u32::from_le_bytes(length) as usize

@@ -7,6 +7,9 @@
 //!
 //! The rules themselves stand in [`crate::rule_index`]. At its bounds too much is purged, never too little.
 //!
+//! A purge of one URL is one of every URL that a stored response has declared equivalent to it (No-Vary-Search), so the
+//! ledger keeps those, too.
+//!
 //! The ledger is memory only. Whoever applies a rule makes it durable first, and applies the stored rules with their
 //! own epochs, before the first request, when the node starts again.
 
@@ -14,9 +17,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
+use crate::alternates::Alternates;
 use crate::key::KeyRef;
 use crate::object::Object;
-use crate::purge_rule::PurgeRule;
+use crate::purge_rule::{PurgeKind, PurgeRule};
 use crate::rule_index::RuleIndex;
 use crate::standing::Standing;
 use crate::tags::Tags;
@@ -58,6 +62,8 @@ pub struct LedgerStats {
 
 /// The purge rules of a node.
 pub struct Ledger {
+    /// Stored under one URL, good for others.
+    pub alternates: Alternates,
     limits: LedgerLimits,
     /// Greatest epoch given out or restored.
     epoch: AtomicU64,
@@ -72,6 +78,7 @@ impl Ledger {
     pub fn new(limits: LedgerLimits) -> Self {
         let zero = || AtomicU64::new(0);
         Ledger {
+            alternates: Alternates::default(),
             limits,
             epoch: zero(),
             version: zero(),
@@ -94,8 +101,12 @@ impl Ledger {
     /// Applies a rule and returns its epoch: the next one, or its own when it was reserved or is restored.
     pub fn apply(&self, rule: PurgeRule) -> Epoch {
         let epoch = rule.epoch.unwrap_or_else(|| self.reserve());
+        let equivalent = self.equivalent_to(&rule);
         let mut rules = self.rules.write();
         let covered = rules.add(epoch, rule);
+        for rule in equivalent {
+            rules.add(epoch, rule);
+        }
         rules.keep_within(self.limits);
         self.applied.fetch_add(1, Ordering::Relaxed);
         self.epoch.fetch_max(epoch.0, Ordering::AcqRel);
@@ -105,6 +116,16 @@ impl Ledger {
         // Perhaps many rules, which nobody has to wait for.
         drop(covered);
         epoch
+    }
+
+    /// The same purge for the URLs that are known to be equivalent to a rule's.
+    fn equivalent_to(&self, rule: &PurgeRule) -> Vec<PurgeRule> {
+        if rule.kind() != PurgeKind::Url {
+            return Vec::new();
+        }
+        let (host, target) = rule.host_and_target();
+        let keys = self.alternates.equivalent_to(host.as_bytes(), target.as_bytes());
+        keys.iter().filter_map(|key| rule.for_url(key.as_ref().host(), key.as_ref().target())).collect()
     }
 
     /// What the rules say of a stored object.

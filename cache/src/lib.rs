@@ -2,6 +2,7 @@
 //! concurrent fills, and the purge ledger. No sockets, no clock: time and fields are arguments.
 
 pub mod admit;
+pub mod alternates;
 pub mod body;
 pub mod codings;
 pub mod collapse;
@@ -32,6 +33,7 @@ pub mod purge_rule;
 pub mod python;
 pub mod range;
 mod rule_index;
+pub mod search_variance;
 pub mod standing;
 pub mod store;
 pub mod stored_fields;
@@ -46,6 +48,7 @@ pub mod update;
 pub mod vary;
 
 pub use admit::{Admitted, Refusal, admit};
+pub use alternates::Alternates;
 pub use body::Body;
 pub use collapse::{Collapse, CollapseLimits, Join, Lead, Sealed};
 pub use facts::RequestFacts;
@@ -61,6 +64,7 @@ pub use object::Object;
 pub use outcome::{BypassReason, MissReason, Outcome};
 pub use policy::{Mode, Policy};
 pub use purge_rule::{PurgeKind, PurgeMode, PurgeRule};
+pub use search_variance::SearchVariance;
 pub use standing::Standing;
 pub use store::{Insertion, MemoryStore, StoreStats};
 pub use tags::Tags;

@@ -115,6 +115,12 @@ impl PurgeRule {
         self.value.split_at(self.value.find('/').unwrap_or(self.value.len()))
     }
 
+    /// The same purge for another URL, in canonical form already.
+    pub(crate) fn for_url(&self, host: &[u8], target: &[u8]) -> Option<PurgeRule> {
+        let value = [std::str::from_utf8(host).ok()?, std::str::from_utf8(target).ok()?].concat();
+        Some(PurgeRule { kind: PurgeKind::Url, value: value.into(), ..self.clone() })
+    }
+
     /// The same purge for the whole host of a URL or prefix.
     #[must_use]
     pub(crate) fn widened_to_host(&self) -> PurgeRule {

@@ -1,4 +1,5 @@
-//! Targeted cache-control fields (RFC 9213): a Dictionary of Structured Fields (RFC 9651) read as cache directives.
+//! Fields that are Structured Fields (RFC 9651): Dictionaries of cache directives (RFC 9213), Dictionaries of lists of
+//! names, Lists of Strings.
 //!
 //! The parser is strict, as RFC 9651 section 4.2 demands: one error anywhere and the field counts as absent, so that
 //! the next field in line decides. Several lines of a field are parsed as if joined by a comma.
@@ -11,7 +12,17 @@ use crate::syntax::{Argument, is_ows, is_tchar};
 /// A Dictionary with more members than this counts as unparsable. RFC 9651 section 3.2 asks for 1,024 at least.
 const MEMBERS_MAX: usize = 1024;
 
-type Members<'a> = SmallVec<[(&'a [u8], Argument<'a>); 8]>;
+type Members<'a, T> = SmallVec<[(&'a [u8], T); 8]>;
+
+/// A member of a Dictionary whose values are booleans and lists of names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Member {
+    Boolean(bool),
+    /// An Inner List of Strings, without their escapes.
+    Strings(Vec<Vec<u8>>),
+    /// Any other value.
+    Other,
+}
 
 /// The directives of a targeted field. RFC 9213 section 2.2: `None` when it is absent, empty or does not parse.
 pub(crate) fn targeted_directives(lines: &[&[u8]]) -> Option<ResponseDirectives> {
@@ -24,7 +35,7 @@ pub(crate) fn targeted_directives(lines: &[&[u8]]) -> Option<ResponseDirectives>
             joined.as_slice()
         }
     };
-    let members = dictionary(text)?;
+    let members = dictionary(text, Argument::None, Cursor::member)?;
     if members.is_empty() {
         return None;
     }
@@ -60,6 +71,11 @@ pub(crate) fn strings(lines: &[&[u8]]) -> Option<Vec<Vec<u8>>> {
     Some(found)
 }
 
+/// A Dictionary of booleans and lists of Strings; `None` when it does not parse.
+pub(crate) fn members(text: &[u8]) -> Option<impl Iterator<Item = (&[u8], Member)>> {
+    Some(dictionary(text, Member::Boolean(true), Cursor::boolean_or_strings)?.into_iter())
+}
+
 /// The inside of a String; a backslash stands before each quote and backslash.
 fn unescaped(text: &[u8]) -> Vec<u8> {
     let mut bytes = text.iter();
@@ -67,14 +83,18 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-/// RFC 9651 section 4.2.2. Of equal keys the last one stays.
-fn dictionary(text: &[u8]) -> Option<Members<'_>> {
+/// RFC 9651 section 4.2.2. Of equal keys the last one stays; a key alone has the value `bare`.
+fn dictionary<'a, T: Clone>(
+    text: &'a [u8],
+    bare: T,
+    member: impl Fn(&mut Cursor<'a>) -> Option<T>,
+) -> Option<Members<'a, T>> {
     let mut members = Members::new();
     let mut cursor = Cursor { rest: text.trim_ascii_start() };
     cursor.skip_spaces();
     while !cursor.rest.is_empty() {
         let key = cursor.key()?;
-        let argument = if cursor.eat(b'=') { cursor.member()? } else { Argument::None };
+        let argument = if cursor.eat(b'=') { member(&mut cursor)? } else { bare.clone() };
         cursor.parameters()?;
         match members.iter().position(|(known, _)| *known == key) {
             Some(place) => members[place].1 = argument,
@@ -156,6 +176,39 @@ impl<'a> Cursor<'a> {
                 return Some(Argument::Malformed);
             }
             self.bare_item()?;
+            self.parameters()?;
+            matches!(self.peek(), Some(b' ' | b')')).then_some(())?;
+        }
+    }
+
+    /// The same, told apart by what a list of names needs to know.
+    fn boolean_or_strings(&mut self) -> Option<Member> {
+        if self.rest.starts_with(b"(") {
+            return self.inner_strings();
+        }
+        let start = self.rest;
+        self.bare_item()?;
+        Some(match start {
+            [b'?', b'1', ..] => Member::Boolean(true),
+            [b'?', ..] => Member::Boolean(false),
+            _ => Member::Other,
+        })
+    }
+
+    fn inner_strings(&mut self) -> Option<Member> {
+        self.eat(b'(');
+        let mut found = Some(Vec::new());
+        loop {
+            self.skip_spaces();
+            if self.eat(b')') {
+                return Some(found.map_or(Member::Other, Member::Strings));
+            }
+            match (self.bare_item()?, &mut found) {
+                (Argument::Text(escaped), Some(strings)) if strings.len() < MEMBERS_MAX => {
+                    strings.push(unescaped(escaped));
+                }
+                _ => found = None,
+            }
             self.parameters()?;
             matches!(self.peek(), Some(b' ' | b')')).then_some(())?;
         }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use headland_cache::target::canonical_url;
-use headland_cache::{CacheKey, KeyBuffer, RequestFacts, Reuse, assess};
+use headland_cache::{CacheKey, KeyBuffer, Outcome, RequestFacts, Reuse, Time, assess};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Value, json};
 
@@ -152,11 +152,26 @@ impl Place {
             }
             Found::Purged => miss("purged", "what was stored has been purged"),
             Found::OtherVariant => miss("vary", "RFC 9111 section 4.1: stored for other values of the fields in Vary"),
+            Found::Nothing if self.has_equivalent(node, method, fields, now) => {
+                told_reuse(Reuse::Serve(Outcome::Hit), "No-Vary-Search section 6: stored for an equivalent target")
+            }
             Found::Nothing if node.uncacheable.contains(self.key.hash(), now) => {
                 bypass("uncacheable", "the last answer could not be shared, so nobody waits for the next one")
             }
             Found::Nothing => miss("absent", "RFC 9111 section 4: nothing is stored under the key"),
         }
+    }
+}
+
+impl Place {
+    /// Whether a fresh response for an equivalent target would be served.
+    fn has_equivalent(&self, node: &Node, method: &Method, fields: &HeaderMap, now: Time) -> bool {
+        let equivalent = self.site.no_vary_search.then(|| node.find_equivalent(self.key.as_ref(), fields)).flatten();
+        equivalent.is_some_and(|(object, standing)| {
+            let facts = RequestFacts::gather(method, fields);
+            let policy = self.decided.policy(&self.site.policy);
+            assess(&facts, policy, &object.freshness, standing, now) == Reuse::Serve(Outcome::Hit)
+        })
     }
 }
 

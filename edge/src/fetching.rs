@@ -401,9 +401,13 @@ fn invalidate<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, response: &Respon
     let mut key = KeyBuffer::default();
     let mut forget = |target: &[u8]| {
         plan.key_of(target, &mut key);
-        // What is on its way into the store first, so that it cannot slip in behind.
-        node.collapse.outdate(key.key());
-        node.store.remove(key.key());
+        let key = key.key();
+        let equivalent = node.ledger.alternates.equivalent_to(key.host(), key.target());
+        for key in std::iter::once(key).chain(equivalent.iter().map(CacheKey::as_ref)) {
+            // What is on its way into the store first, so that it cannot slip in behind.
+            node.collapse.outdate(key);
+            node.store.remove(key);
+        }
     };
     forget(&plan.target);
     let mut canonical = Vec::new();

@@ -29,6 +29,7 @@ use crate::fetching::{Plan, origin_trace};
 use crate::forward::{OwnedLines, Purpose};
 use crate::node::Node;
 use crate::origin_fields::{OriginFields, take_over};
+use crate::snapshot::Site;
 
 /// What a fill tells the client that began it. One is made per fetch and moved once, so that a box would cost more.
 #[allow(clippy::large_enum_variant)]
@@ -176,6 +177,7 @@ fn confirm<F: OwnedLines>(
             let object = Arc::new(*object);
             if keep(node, &object) && !lead.is_outdated() {
                 node.store.insert(object.clone());
+                node.note_equivalents(&plan.site, &object);
             } else {
                 node.store.remove_object(stored);
             }
@@ -273,7 +275,7 @@ async fn store<F: OwnedLines>(
         node.metrics.here().not_stored.bump();
     }
     match pump(node, &lead, response.body).await {
-        Ok((last, trailers)) => seal(node, lead, &head, &last, trailers).await,
+        Ok((last, trailers)) => seal(node, &plan.site, lead, &head, &last, trailers).await,
         Err(broken) => lead.fail(broken),
     }
 }
@@ -315,7 +317,7 @@ async fn pump(
     Ok((Bytes::new(), None))
 }
 
-async fn seal(node: &Node, lead: Lead, head: &FillHead, last: &[u8], trailers: Option<HeaderMap>) {
+async fn seal(node: &Node, site: &Site, lead: Lead, head: &FillHead, last: &[u8], trailers: Option<HeaderMap>) {
     let key = lead.key().clone();
     // A body of another length than declared has broken the fill, and everybody who reads it knows.
     let Ok(sealed) = lead.seal(last, trailers) else { return };
@@ -334,6 +336,7 @@ async fn seal(node: &Node, lead: Lead, head: &FillHead, last: &[u8], trailers: O
         if keep(node, &object) && !sealed.is_outdated() {
             let object = Arc::new(object);
             node.store.insert_in_steps(object.clone()).await;
+            node.note_equivalents(site, &object);
             node.metrics.here().stored.bump();
             // An invalidation that found nothing to remove yet has left its mark.
             if sealed.is_outdated() {

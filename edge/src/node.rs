@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use headland_cache::ledger::LedgerLimits;
-use headland_cache::{Collapse, CollapseLimits, Fields, KeyRef, Ledger, MemoryStore, Standing, Uncacheable};
+use headland_cache::{
+    Collapse, CollapseLimits, Fields, KeyRef, Ledger, MemoryStore, Object, SearchVariance, Standing, Uncacheable,
+};
 use headland_origin::Client;
 use tokio::sync::Notify;
 
@@ -17,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::purge::PurgeDesk;
 use crate::request::Found;
 use crate::settings::Settings;
-use crate::snapshot::{Snapshot, certificates};
+use crate::snapshot::{Site, Snapshot, certificates};
 use crate::tls::{self, Certificates};
 
 /// The shared state of a node.
@@ -144,6 +146,30 @@ impl Node {
             (true, _) => Found::Purged,
             (false, true) => Found::Nothing,
             (false, false) => Found::OtherVariant,
+        }
+    }
+}
+
+impl Node {
+    /// What is stored for another target that its response declares equivalent (No-Vary-Search section 6). A purge of
+    /// either URL counts.
+    pub fn find_equivalent<F: Fields>(&self, key: KeyRef<'_>, fields: &F) -> Option<(Arc<Object>, Standing)> {
+        let (other, variance) = self.ledger.alternates.find(key)?;
+        let Found::Object(object, standing) = self.find(other.as_ref(), fields) else { return None };
+        // What is stored there now may say otherwise.
+        if SearchVariance::of(&object.head).as_ref() != Some(&*variance) {
+            return None;
+        }
+        let own = self.ledger.standing_of(key, &object.tags, object.born);
+        (own == Standing::Clear).then_some((object, standing))
+    }
+
+    /// Remembers which other targets a response was stored for, where its site wants that.
+    pub fn note_equivalents(&self, site: &Site, object: &Object) {
+        if site.no_vary_search
+            && let Some(variance) = SearchVariance::of(&object.head)
+        {
+            self.ledger.alternates.record(&object.key, variance);
         }
     }
 }

@@ -50,7 +50,9 @@ impl Posted {
         let Some(object) = self.object(node, plan, response, admitted, body) else { return };
         let purged = node.ledger.standing_of(object.key.as_ref(), &object.tags, object.born) != Standing::Clear;
         if !purged && !object.tags.overflowed() {
-            node.store.insert(Arc::new(object));
+            let object = Arc::new(object);
+            node.store.insert(object.clone());
+            node.note_equivalents(&plan.site, &object);
             node.metrics.here().stored.bump();
         }
     }

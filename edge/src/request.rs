@@ -287,7 +287,12 @@ impl<F: OwnedLines + Clone> Keyed<'_, F> {
         let found = node.find(key, self.routed.received.fields);
         let (object, standing) = match found {
             Found::Object(object, standing) => (object, standing),
-            Found::Nothing => return self.miss(node, snapshot, scratch, MissReason::Absent, None),
+            Found::Nothing => {
+                return match self.equivalent(node, scratch) {
+                    Some(answer) => Next::Answer(answer, None),
+                    None => self.miss(node, snapshot, scratch, MissReason::Absent, None),
+                };
+            }
             Found::OtherVariant => return self.miss(node, snapshot, scratch, MissReason::Vary, None),
             Found::Purged => return self.miss(node, snapshot, scratch, MissReason::Purged, None),
         };
@@ -312,6 +317,22 @@ impl<F: OwnedLines + Clone> Keyed<'_, F> {
             }
             Reuse::OnlyIfCached504 => Next::Answer(only_if_cached().of(self.routed.site), None),
         }
+    }
+
+    /// A fresh response that is stored for another target and declares itself good for this one. What would have to be
+    /// validated is fetched for its own target instead.
+    fn equivalent(&self, node: &Node, scratch: &Scratch) -> Option<Answer> {
+        let Routed { site, received, .. } = &self.routed;
+        if !site.no_vary_search {
+            return None;
+        }
+        let (object, standing) = node.find_equivalent(scratch.key.key(), received.fields)?;
+        let decided = self.routed.decided_with(&scratch.target, &object.head);
+        let reuse = assess(&self.facts, decided.policy(&site.policy), &object.freshness, standing, received.now);
+        let Reuse::Serve(Outcome::Hit) = reuse else { return None };
+        let mut answer = deliver::stored(&object, &self.facts, Outcome::Hit, received.now).of(site);
+        self.edit(&decided, &mut answer);
+        Some(answer)
     }
 
     fn miss(

@@ -126,6 +126,8 @@ pub struct SiteSettings {
     pub host_header: Option<String>,
     /// Whether a client's no-cache, max-age and Pragma are obeyed.
     pub honour_client_directives: bool,
+    /// Whether a response is reused for the targets that its No-Vary-Search declares equivalent.
+    pub no_vary_search: bool,
     pub rules: Vec<RuleSettings>,
 }
 

@@ -33,6 +33,8 @@ pub struct Site {
     /// The Host that the origin sees, unless it is the client's.
     pub host_header: Option<HeaderValue>,
     pub policy: Policy,
+    /// Whether No-Vary-Search is obeyed.
+    pub no_vary_search: bool,
     pub rules: Rules,
 }
 
@@ -167,6 +169,7 @@ fn compile_site(site: &SiteSettings, settings: &Settings, groups: &Groups, metri
         group: group(&site.origin)?.clone(),
         host_header: host_header.map_err(|error| fault(format!("host header: {error}")))?,
         policy,
+        no_vary_search: site.no_vary_search,
         rules,
     })
 }

@@ -275,3 +275,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_purge_of_one_url_reaches_what_is_stored_for_an_equivalent_one() {
+    let ledger = Ledger::default();
+    let variance = crate::SearchVariance::of(&crate::fixtures::Lines::of(&[("no-vary-search", "params")]));
+    let object = Object::new(parts("a.example", "/p?utm=1", 1));
+    ledger.alternates.record(&object.key, variance.expect("it parses"));
+    let rule = |url: &str| PurgeRule::new(PurgeKind::Url, url, PurgeMode::Hard, Time::ZERO).expect("it is a URL");
+    ledger.apply(rule("https://a.example/q?utm=2"));
+    ledger.apply(rule("https://b.example/p?utm=2"));
+    assert_eq!(ledger.check(&object), Standing::Clear);
+    ledger.apply(rule("https://a.example/p?utm=2"));
+    assert_eq!(ledger.check(&object), Standing::Hard);
+}

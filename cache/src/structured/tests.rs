@@ -4,7 +4,7 @@ use super::*;
 use crate::fixtures::secs;
 
 fn parses(text: &str) -> bool {
-    dictionary(text.as_bytes()).is_some()
+    dictionary(text.as_bytes(), Argument::None, Cursor::member).is_some()
 }
 
 #[test]
