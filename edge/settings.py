@@ -275,6 +275,10 @@ class SiteSettings(BaseModel):
         default=False,
         description="Whether an answer is reused for other queries as its No-Vary-Search allows.",
     )
+    early_hints: bool = Field(
+        default=False,
+        description="Whether a client that waits for the origin is sent 103 with the links of the last stored answer.",
+    )
     rule: list[RuleSettings] = Field(default_factory=list, max_length=10_000, description="Rules, in order.")
     policy: str | None = Field(
         None, min_length=1, description="A Python file with a list `rules` that follow these; beside this file."

@@ -73,5 +73,6 @@ def _site(index: int, site: SiteSettings, materials: Materials) -> dict[str, Any
         "host_header": site.host_header,
         "honour_client_directives": site.honour_client_directives,
         "no_vary_search": site.no_vary_search,
+        "early_hints": site.early_hints,
         "rules": [rule.json() for rule in rules],
     }

@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 use crate::answer::{Answer, Content, ErrorTrace, Head, OriginTrace, Trace};
 use crate::condition::{RequestView, ResponseView};
 use crate::deliver;
+use crate::early_hints;
 use crate::fill::{self, Handover};
 use crate::forward::{ForwardContext, OwnedLines, Purpose, forward_headers, forward_text, max_forwards};
 use crate::metrics::Protocol;
@@ -201,6 +202,7 @@ async fn collapsed<F: OwnedLines + Clone + Send + Sync + 'static>(
 ) -> Answer {
     let mut variant = plan.stored.as_ref().map_or(0, |(object, _)| object.vary.hash());
     let arrived = node.ledger.epoch();
+    early_hints::send(node, &plan, key);
     for _ in 0..JOINS_MAX {
         match node.collapse.join(key.as_ref(), variant) {
             Join::Crowded => break,

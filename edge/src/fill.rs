@@ -25,6 +25,7 @@ use tokio::sync::oneshot;
 
 use crate::answer::OriginTrace;
 use crate::condition::ResponseView;
+use crate::early_hints;
 use crate::fetching::{Plan, origin_trace};
 use crate::forward::{OwnedLines, Purpose};
 use crate::node::Node;
@@ -269,6 +270,9 @@ async fn store<F: OwnedLines>(
         born: asked.born,
         object_bytes_max: plan.policy().object_bytes_max,
     });
+    if plan.site.early_hints && head.head.status() == 200 {
+        early_hints::remember(node, lead.key(), &head);
+    }
     let own = own_fields(&mut response.headers, &admitted.withheld);
     hand_over(client, Handover::Stored(origin, own));
     if lead.publish(head.clone()) == Retention::Window {

@@ -8,6 +8,7 @@ pub mod condition;
 pub mod connection;
 pub mod counter;
 pub mod deliver;
+mod early_hints;
 pub mod explain;
 pub mod fetching;
 pub mod fill;

@@ -7,7 +7,8 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use headland_cache::ledger::LedgerLimits;
 use headland_cache::{
-    Collapse, CollapseLimits, Fields, KeyRef, Ledger, MemoryStore, Object, SearchVariance, Standing, Uncacheable,
+    Collapse, CollapseLimits, EarlyHints, Fields, KeyRef, Ledger, MemoryStore, Object, SearchVariance, Standing,
+    Uncacheable,
 };
 use headland_origin::Client;
 use tokio::sync::Notify;
@@ -28,6 +29,7 @@ pub struct Node {
     pub store: MemoryStore,
     pub collapse: Collapse,
     pub uncacheable: Uncacheable,
+    pub hints: EarlyHints,
     pub ledger: Arc<Ledger>,
     pub client: Arc<Client>,
     pub metrics: Metrics,
@@ -65,6 +67,7 @@ impl Node {
                 fill_bytes_max: cache.fill_bytes_max,
             }),
             uncacheable: Uncacheable::new(),
+            hints: EarlyHints::default(),
             ledger: Arc::new(Ledger::new(LedgerLimits::default())),
             client: Client::new(settings.pool),
             metrics,

@@ -128,6 +128,8 @@ pub struct SiteSettings {
     pub honour_client_directives: bool,
     /// Whether a response is reused for the targets that its No-Vary-Search declares equivalent.
     pub no_vary_search: bool,
+    /// Whether clients are told the links of a response before the origin answers.
+    pub early_hints: bool,
     pub rules: Vec<RuleSettings>,
 }
 

@@ -35,6 +35,8 @@ pub struct Site {
     pub policy: Policy,
     /// Whether No-Vary-Search is obeyed.
     pub no_vary_search: bool,
+    /// Whether clients are told the links of a response before the origin answers.
+    pub early_hints: bool,
     pub rules: Rules,
 }
 
@@ -170,6 +172,7 @@ fn compile_site(site: &SiteSettings, settings: &Settings, groups: &Groups, metri
         host_header: host_header.map_err(|error| fault(format!("host header: {error}")))?,
         policy,
         no_vary_search: site.no_vary_search,
+        early_hints: site.early_hints,
         rules,
     })
 }
