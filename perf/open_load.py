@@ -22,14 +22,15 @@ from perf.machine import pinned
 from perf.peer import Peer
 
 GRACE_S = 30.0
-LATE_SHARE = 0.2  # of the p99: from there on the generator's own lateness spoils it
+LATE_SHARE = 0.2  # of what was waited: from there on the generator's own lateness spoils it
 
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
     """What is asked of every peer alike: `rate` per second for `seconds`, after `warm_s` of the same, not counted.
 
-    `listed` is a file with a line for every request instead of one path; `first` is the line to begin with.
+    `listed` is a file with a line (path, bytes, User-Agent) for every request instead of one path; `first` is the line
+    to begin with.
     """
 
     path: str
@@ -63,9 +64,10 @@ class Waits:
         """Time until the last byte."""
         return float(self.report["whole"][quantile])
 
-    @property
-    def generator_was_late(self) -> bool:
-        return bool(self.report["late"]["p99"] > LATE_SHARE * self.report["first_byte"]["p99"])
+    def spoiled(self, quantile: str = "p99") -> str:
+        """Why this run's waits may not be reported, or nothing: the generator sent too late to know them."""
+        late, waited = float(self.report["late"][quantile]), self.first_byte_us(quantile)
+        return f"the generator was {late:.0f} us late itself" if late > LATE_SHARE * waited else ""
 
 
 def generator() -> str:
@@ -85,7 +87,8 @@ def run(what: Arrivals, peer: Peer, cores: tuple[int, ...], prefix: tuple[str, .
     command += ["--arrivals", "poisson" if what.poisson else "even", "--unique", "yes" if what.unique else "no"]
     command += ["--resume", "yes" if what.resume else "no"]
     command += ["--count-header", peer.profile.verdict_header]
-    command += [word for name, value in browser.HEADERS for word in ("--header", f"{name}: {value}")]
+    sent = [(name, value) for name, value in browser.HEADERS if not (what.listed and name == "User-Agent")]
+    command += [word for name, value in sent for word in ("--header", f"{name}: {value}")]
     deadline = what.warm_s + what.seconds + GRACE_S
     done = subprocess.run(
         [*prefix, *pinned(cores, command)], capture_output=True, text=True, timeout=deadline, check=False

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from perf import plot
 
+SUMMED = (
+    "requests",
+    "requests_per_s",
+    "server_busy",
+    "load_busy",
+    "voluntary_switches",
+    "involuntary_switches",
+    "rss_bytes",
+    "rss_peak_bytes",
+)
 STYLE = Path(__file__).parent / "page.css"
 CAVEATS = (
     "Ratios within one run on one machine are comparable, absolute times are not: a shared machine has neighbours.",
@@ -32,6 +42,8 @@ def verdict_words(verdict: Mapping[str, Any]) -> str:
     bar, value = verdict["bar"], verdict["value"]
     against = f" / {verdict['reference']}" if verdict["reference"] else ""
     head = f"{verdict['title']}: {verdict['subject']}{against}"
+    if verdict["invalid"]:
+        return f"{head}: INVALID, {verdict['invalid']}"
     if value is None:
         return f"{head}: not measured (bar {plot.short(bar['at_most'])} {verdict['unit']})"
     state = "reached" if verdict["reached"] else "MISSED"
@@ -71,7 +83,9 @@ def _verdict_row(scenario: Mapping[str, Any], verdict: Mapping[str, Any]) -> str
     who = verdict["subject"] + (f" / {verdict['reference']}" if verdict["reference"] else "")
     goal = "" if bar["goal"] is None else f"{bar['goal']:g}"
     unit = "" if verdict["unit"] == "x" else f" {verdict['unit']}"
-    if value is None:
+    if verdict["invalid"]:
+        measured, drawing, word, kind = escape(verdict["invalid"]), "", "invalid", "skipped"
+    elif value is None:
         reason = "; ".join(f"{name}: {why}" for name, why in scenario["absent"].items())
         measured, drawing, word, kind = escape(reason), "", "not measured", "skipped"
     else:
@@ -104,42 +118,68 @@ def _scenario(scenario: Mapping[str, Any]) -> str:
     )
 
 
+def is_invalid(measure: Mapping[str, Any], name: str) -> bool:
+    """Whether no round of a peer may be reported."""
+    return len(measure["spoiled"].get(name, ())) == len(measure["values"][name])
+
+
 def _measure(measure: Mapping[str, Any]) -> str:
-    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in measure["notes"])
-    drawing = plot.strip(measure["values"], measure["unit"]) if measure["values"] else ""
-    lines = {name: each for name, rounds in measure["details"].items() if (each := rounds[-1].get("curve"))}
+    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in (*measure["notes"], *_spoiled(measure)))
+    if measure["lines"]:
+        drawing = plot.against_load(measure["lines"], measure["unit"])
+        return f'<h3>{escape(measure["title"])}</h3><div class="scroll">{drawing}</div>{notes}'
+    valid = {name: values for name, values in measure["values"].items() if not is_invalid(measure, name)}
+    counted = {name: [value for _, value in _counted(measure, name, values)] for name, values in valid.items()}
+    drawing = plot.strip(counted, measure["unit"]) if counted else ""
+    rounds = {name: [each for _, each in _counted(measure, name, measure["details"][name])] for name in valid}
+    lines = {name: each for name, kept in rounds.items() if (each := kept[-1].get("curve"))}
     curves = f'<div class="scroll">{plot.curves(lines, measure["unit"])}</div>' if lines else ""
-    return f'<h3>{escape(measure["title"])}</h3><div class="scroll">{drawing}</div>{curves}{_table(measure)}{notes}'
+    return f'<h3>{escape(measure["title"])}</h3><div class="scroll">{drawing}</div>{curves}{_table(rounds)}{notes}'
 
 
-def _table(measure: Mapping[str, Any]) -> str:
+def _counted(measure: Mapping[str, Any], name: str, rounds: Sequence[Any]) -> list[tuple[int, Any]]:
+    """The rounds that nothing spoiled, with their numbers."""
+    spoiled = {int(number) for number in measure["spoiled"].get(name, ())}
+    return [(number, each) for number, each in enumerate(rounds) if number not in spoiled]
+
+
+def _spoiled(measure: Mapping[str, Any]) -> list[str]:
+    """One line per peer of which rounds are not reported."""
+    return [
+        f"{name}: {'invalid' if is_invalid(measure, name) else 'not counted'}: {len(why)} of "
+        f"{len(measure['values'][name])} rounds, {next(iter(why.values()))}"
+        for name, why in measure["spoiled"].items()
+    ]
+
+
+def _table(details: Mapping[str, list[Mapping[str, Any]]]) -> str:
     """What a scenario keeps beside the value: rates and shares, or percentiles; nothing for the others."""
-    if any("latency_us" in rounds[-1] for rounds in measure["details"].values()):
-        return _percentiles(measure)
+    if any("latency_us" in rounds[-1] for rounds in details.values()):
+        return _percentiles(details)
     rows = ""
-    for name, rounds in measure["details"].items():
+    for name, rounds in details.items():
         if "requests_per_s" not in rounds[0]:
             return ""
-        mean = {
-            key: sum(each[key] for each in rounds) / len(rounds) for key in rounds[0] if key != "load_was_the_limit"
-        }
+        mean = {key: sum(each[key] for each in rounds) / len(rounds) for key in rounds[0] if key in SUMMED}
         limited = any(each["load_was_the_limit"] for each in rounds)
         rate = "<i>generator-bound</i>" if limited else f"{mean['requests_per_s']:,.0f}"
-        switches = (mean["voluntary_switches"] + mean["involuntary_switches"]) / mean["requests"] * 1000
+        per_1000 = {key: mean[f"{key}_switches"] / mean["requests"] * 1000 for key in ("voluntary", "involuntary")}
         rows += (
-            f"<tr><td>{escape(name)}<td>{rate}<td>{mean['server_busy']:.0%}<td>{mean['load_busy']:.0%}<td>{switches:.1f}"
+            f"<tr><td>{escape(name)}<td>{rate}<td>{mean['server_busy']:.0%}<td>{mean['load_busy']:.0%}"
+            f"<td>{per_1000['voluntary']:.1f}<td>{per_1000['involuntary']:.1f}"
             f"<td>{mean['rss_bytes'] / 2**20:.1f}<td>{mean['rss_peak_bytes'] / 2**20:.1f}</tr>"
         )
     head = (
-        "<tr><th>peer<th>requests/s<th>server busy<th>generator busy<th>switches per 1,000<th>RSS MiB<th>peak MiB</tr>"
+        "<tr><th>peer<th>requests/s<th>server busy<th>generator busy<th>voluntary<th>involuntary switches per 1,000"
+        "<th>RSS MiB<th>peak MiB</tr>"
     )
     return f'<div class="scroll"><table class="small">{head}{rows}</table></div>'
 
 
-def _percentiles(measure: Mapping[str, Any]) -> str:
+def _percentiles(details: Mapping[str, list[Mapping[str, Any]]]) -> str:
     names = ("p50", "p90", "p95", "p99", "p999", "max")
     rows = ""
-    for name, rounds in measure["details"].items():
+    for name, rounds in details.items():
         medians = (statistics.median(each["latency_us"][key] for each in rounds) for key in names)
         rows += f"<tr><td>{escape(name)}" + "".join(f"<td>{value:,.0f}" for value in medians) + "</tr>"
     head = "<tr><th>time to first byte, us" + "".join(f"<th>{key}" for key in names) + "</tr>"

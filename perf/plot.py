@@ -82,6 +82,41 @@ def curves(lines: Mapping[str, Sequence[tuple[float, float]]], unit: str) -> str
     return "".join(parts)
 
 
+def against_load(lines: Mapping[str, Sequence[tuple[float, float]]], unit: str) -> str:
+    """A value against the load: x is requests per second, y the value; both axes begin at nothing."""
+    width, height, left, bottom = WIDTH, 220, 56, 40
+    points = [point for line in lines.values() for point in line]
+    if not points:
+        return ""
+    most_x, most_y = max(x for x, _ in points) or 1.0, (max(y for _, y in points) or 1.0) * 1.1
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = left + x / most_x * (width - left - RIGHT)
+        return across, TOP + (1 - y / most_y) * (height - bottom - TOP)
+
+    parts = [_open(width, height, "value against load")]
+    for step in _ticks(most_y):
+        y = place(0, step)[1]
+        parts.append(f'<line class="grid" x1="{left}" x2="{width - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text class="tick" x="{left - 6}" y="{y:.1f}" dy="4" text-anchor="end">{short(step)}</text>')
+    for step in _ticks(most_x):
+        x = place(step, 0)[0]
+        parts.append(
+            f'<text class="tick" x="{x:.1f}" y="{height - bottom + 16}" text-anchor="middle">{short(step)}</text>'
+        )
+    for number, (name, line) in enumerate(lines.items()):
+        places = [place(x, y) for x, y in line]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        parts.append(f'<polyline class="curve c{number % 6}" points="{path}"/>')
+        parts.extend(f'<circle class="dot c{number % 6}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in places)
+        parts.append(
+            f'<text class="name c{number % 6}" x="{width - RIGHT + 8}" y="{TOP + 14 + 18 * number}">'
+            f"{escape(name)}</text>"
+        )
+    parts.append(f'<text class="tick" x="4" y="{height - 4}">{escape(unit)}, against requests per second</text></svg>')
+    return "".join(parts)
+
+
 def _strip_row(name: str, values: Sequence[float], most: float, y: float, number: int) -> list[str]:
     def place(at: float) -> float:
         return LABEL + at / most * (WIDTH - LABEL - RIGHT)

@@ -13,7 +13,7 @@ from perf import machine, page, plot
 from perf.bench import Pace
 from perf.machine import Cores
 from perf.profile import Profile
-from perf.results import Outcome, Verdict
+from perf.results import Measure, Outcome, Verdict
 from perf.stats import spread
 
 FORMAT = 1
@@ -56,7 +56,10 @@ def table(data: dict[str, object]) -> str:
             f"{scenario['name']}: {scenario['state']}{' - ' + scenario['reason'] if scenario['reason'] else ''}"
         )
         for measure in scenario["measures"]:
-            medians = ", ".join(f"{name} {plot.short(each['median'])}" for name, each in measure["summary"].items())
+            medians = ", ".join(
+                f"{name} {'invalid' if page.is_invalid(measure, name) else plot.short(each['median'])}"
+                for name, each in measure["summary"].items()
+            )
             lines.append(f"  {measure['title']} ({measure['unit']}): {medians}")
         lines.extend(f"  {page.verdict_words(verdict)}" for verdict in scenario["verdicts"])
     return "\n".join(lines)
@@ -73,10 +76,16 @@ def _peer(profile: Profile) -> dict[str, object]:
     }
 
 
+def _spoiled(measure: Measure, name: str) -> dict[str, str]:
+    """JSON's keys are text."""
+    return {str(number): why for number, why in measure.spoiled(name).items()}
+
+
 def _scenario(outcome: Outcome) -> dict[str, object]:
     measures = [
         dataclasses.asdict(measure)
-        | {"summary": {name: dataclasses.asdict(spread(values)) for name, values in measure.values.items()}}
+        | {"summary": {name: dataclasses.asdict(spread(measure.usable(name))) for name in measure.values}}
+        | {"spoiled": {name: why for name in measure.values if (why := _spoiled(measure, name))}}
         for measure in outcome.measures
     ]
     verdicts = [_verdict(verdict) for verdict in outcome.verdicts]

@@ -10,6 +10,7 @@ import gzip
 import itertools
 import random
 import struct
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,6 +41,14 @@ def meta(keys: int, requests: int) -> list[Request]:
     sizes = _sizes(draw, len(weights))
     chosen = draw.choices(range(len(weights)), cum_weights=list(itertools.accumulate(weights)), k=requests)
     return [(key, sizes[key]) for key in chosen]
+
+
+def visits() -> tuple[list[str], list[str]]:
+    """Of a real access log: its paths, the most asked for first, and the User-Agent of each request in order."""
+    text = gzip.decompress((DATA / "apache-requests.tsv.gz").read_bytes()).decode("ascii")
+    pairs = [line.split("\t") for line in text.splitlines()]
+    asked = Counter(path for path, _ in pairs)
+    return [path for path, _ in asked.most_common()], [agent for _, agent in pairs]
 
 
 def pack(requests: Sequence[Request]) -> bytes:

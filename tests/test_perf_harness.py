@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import re
@@ -22,14 +23,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # perf is no part of the wheel
 
-from perf import accounting, flame, load, plot, profile, report, runner, scenario, stats, template, wan  # noqa: E402
+from perf import accounting, flame, load, page, plot, profile, report, runner, scenario, stats, template, wan  # noqa: E402
 from perf.bench import Bench, Pace  # noqa: E402
 from perf.errors import NotAvailableError, WrongAnswerError  # noqa: E402
 from perf.load import Load  # noqa: E402
 from perf.machine import plan_cores  # noqa: E402
 from perf.profile import Profile  # noqa: E402
 from perf.progress import Progress  # noqa: E402
-from perf.results import Bar, Measure, judge  # noqa: E402
+from perf.results import Bar, Measure, Outcome, judge  # noqa: E402
 
 NEEDED = [name for name in ("nginx", "wrk", "taskset", "openssl") if not shutil.which(name)]
 needs_tools = pytest.mark.skipif(bool(NEEDED), reason=f"not installed: {', '.join(NEEDED)}")
@@ -106,6 +107,37 @@ def test_a_side_that_was_not_measured_passes_no_verdict():
     measure.add("nginx-tuned", 10.0)
     verdict = judge(Bar("h1", 0.75), measure, "headland", "nginx-tuned")
     assert (verdict.value, verdict.reached) == (None, None)
+
+
+def test_rounds_in_which_the_generator_was_late_are_not_counted_and_too_many_make_the_verdict_invalid():
+    measure = Measure("80", "wait", "us")
+    for number, mine in enumerate((5.0, 500.0, 5.0)):
+        measure.add("headland", mine, "the generator was 90 us late itself" if number == 1 else "")
+        measure.add("nginx-tuned", 10.0)
+    verdict = judge(Bar("80", 0.7), measure, "headland", "nginx-tuned")
+    assert verdict.value == stats.Spread(0.5, 0.5, 0.5, 2)
+    measure.add("headland", 5.0)
+    measure.add("nginx-tuned", 10.0, "the generator was 70 us late itself")
+    verdict = judge(Bar("80", 0.7), measure, "headland", "nginx-tuned")
+    assert (verdict.value, verdict.reached) == (None, None)
+    assert "2 of 4 rounds" in verdict.invalid
+    assert "INVALID" in page.verdict_words(dataclasses.asdict(verdict))
+
+
+def test_what_was_spoiled_is_named_on_the_page_and_never_drawn():
+    measure = Measure("80", "wait", "us")
+    measure.add("headland", 777.0, "the generator was 90 us late itself")
+    measure.add("nginx-tuned", 10.0)
+    cost = Measure("cost", "cost against load", "us", lines={"headland": [(10.0, 4.0), (80.0, 5.0)]})
+    outcome = Outcome(
+        "x", "x", "", measures=[measure, cost], verdicts=[judge(Bar("80", 1.0), measure, "headland", "n")]
+    )
+    data = report.assemble([outcome], profiles={}, peers=(), cores=CORES, pace=ONE_ROUND, arguments=[])
+    shown = page.render(orjson.loads(orjson.dumps(data)))
+    assert "headland: invalid: 1 of 1 rounds, the generator was 90 us late itself" in shown
+    assert "777" not in shown
+    assert "against requests per second" in shown
+    assert "wait (us): headland invalid, nginx-tuned 10" in report.table(data)
 
 
 def test_a_place_without_a_value_is_named():

@@ -1,4 +1,5 @@
-"""An hour of a PoP in small: popularity and sizes of Meta's CDN, a working set eight times what may be kept.
+"""An hour of a PoP in small: popularity and sizes of Meta's CDN, URLs and agents of a real access log, a working set
+eight times what may be kept.
 
 Requests are drawn once and are the same for every peer. The first part fills the caches and is not counted; what
 follows is asked in rounds, each continuing where the last one ended. NGINX keeps bodies in files, so that its
@@ -151,7 +152,7 @@ def _sampled(bench: Bench, peer: Peer, listed: Path) -> None:
     """Some answers byte by byte: a mixed body of the right length would go unnoticed under load."""
     lines = listed.read_text(encoding="ascii").splitlines()
     for line in lines[:: max(1, len(lines) // CHECKED)]:
-        path, size = line.split()
+        path, size = line.split(" ")[:2]
         bench.check(peer, path, size)
 
 
@@ -162,17 +163,23 @@ def _classes() -> list[int]:
 
 
 def _lines(requests: int) -> str:
+    """Keys and sizes from Meta's distributions, the shape of URLs and the User-Agents from a real access log."""
     classes = _classes()
+    paths, agents = traces.visits()
     named = (
         (key, classes[min(bisect.bisect(classes, size), len(classes) - 1)]) for key, size in traces.meta(KEYS, requests)
     )
-    return "".join(f"/sized/{size}/{key}.webp {size}\n" for key, size in named)
+    return "".join(
+        f"/sized/{size}/{key}{paths[key % len(paths)]} {size} {agents[number % len(agents)]}\n"
+        for number, (key, size) in enumerate(named)
+    )
 
 
 SCENARIO = Scenario(
     "mix",
     "A PoP in small",
-    f"Meta's popularity and sizes, {KEYS:,} objects, the same room for all, {RATE:,.0f} requests/s as they come.",
+    f"Meta's popularity and sizes, a site's URLs and agents, {KEYS:,} objects, the same room for all, "
+    f"{RATE:,.0f} requests/s as they come.",
     (Bar("cpu", 0.5), Bar("rss", 0.6), Bar("miss", 1.0)),
     run,
 )

@@ -49,10 +49,11 @@ def _rates(bench: Bench) -> Sequence[int]:
     return RATES[:1] if bench.pace.quick else RATES
 
 
-def _steady(bench: Bench, peers: list[Peer], rate: int) -> tuple[Measure, Measure]:
-    """p95 of the time to first byte, and full handshakes with the origin per 1,000 requests."""
+def _steady(bench: Bench, peers: list[Peer], rate: int) -> tuple[Measure, ...]:
+    """p95 of the time to first byte, full handshakes with the origin per 1,000 requests, and the share without."""
     waits = Measure(str(rate), f"TTFB p95 of misses, {rate}/s, origin 30 ms away", "us")
     opened = Measure(f"{rate}-opened", f"Origin connections opened per 1,000 misses, {rate}/s", "per 1,000")
+    reused = Measure(f"{rate}-reused", f"Misses that found a connection, {rate}/s", "%")
     seconds = 6.0 if bench.pace.quick else 30.0
     for peer in peers:
         prefix = unique_path("/counted/")
@@ -64,11 +65,12 @@ def _steady(bench: Bench, peers: list[Peer], rate: int) -> tuple[Measure, Measur
         bench.commands[f"{rate}/s {peer.name}"] = result.command
         _add(waits, peer, result)
         opened.add(peer.name, (after - before) / asked * 1000)
+        reused.add(peer.name, (1 - (after - before) / asked) * 100)
         p95 = result.first_byte_us("p95")
         bench.progress(
             f"  {rate:3}/s  {peer.name:22} p95 {p95 / 1000:6.1f} ms, {after - before} connections for {asked}"
         )
-    return waits, opened
+    return waits, opened, reused
 
 
 def _after_pauses(bench: Bench, peers: list[Peer]) -> Measure:
@@ -91,6 +93,7 @@ def _add(measure: Measure, peer: Peer, result: open_load.Waits) -> None:
     measure.add(
         peer.name,
         result.first_byte_us(key),
+        result.spoiled(key),
         latency_us=report["first_byte"],
         late_us=report["late"],
         curve=report["curve"],

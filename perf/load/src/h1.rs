@@ -37,6 +37,10 @@ impl Connection {
         self.request.clear();
         self.request.extend_from_slice(b"GET ");
         self.request.extend_from_slice(plan.path_of(number).as_bytes());
+        self.request.extend_from_slice(b" HTTP/1.1\r\n");
+        if let Some(agent) = plan.agent_of(number) {
+            self.request.extend([b"User-Agent: ", agent.as_bytes(), b"\r\n"].concat());
+        }
         self.request.extend_from_slice(tail.as_bytes());
         self.link.write_all(&self.request).await?;
         self.link.flush().await?;
@@ -73,10 +77,10 @@ impl Connection {
     }
 }
 
-/// What follows the path in every request.
+/// The fields of every request.
 pub(crate) fn tail(plan: &Plan) -> String {
     let host = [("Host".to_owned(), plan.host.clone())];
-    let mut tail = " HTTP/1.1\r\n".to_owned();
+    let mut tail = String::new();
     for (name, value) in host.iter().chain(&plan.headers) {
         tail.extend([name, ": ", value, "\r\n"]);
     }

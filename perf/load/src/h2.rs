@@ -51,6 +51,9 @@ pub(crate) async fn ask(sender: SendRequest<Bytes>, plan: &Plan, number: u64) ->
 fn request(plan: &Plan, number: u64) -> io::Result<Request<()>> {
     let uri = format!("https://{}{}", plan.host, plan.path_of(number));
     let mut builder = Request::builder().version(Version::HTTP_2).method(Method::GET).uri(uri);
+    if let Some(agent) = plan.agent_of(number) {
+        builder = builder.header("user-agent", agent);
+    }
     for (name, value) in &plan.headers {
         builder = builder.header(name.to_ascii_lowercase(), value);
     }

@@ -19,7 +19,7 @@ pub(crate) const USAGE: &str = "headland-load --address IP:PORT --path PATH --ra
   [--unique yes|no]        append a number to the path, another one for every request (no)
   [--first N]              that number of the first request (0)
   [--bytes N]              length that every body must have
-  [--list FILE]            instead of --path: a line 'PATH BYTES' for every request, from line --first on
+  [--list FILE]            instead of --path: a line 'PATH BYTES [User-Agent]' for every request, from line --first on
   [--count-header NAME]    count the values of this response header";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +47,16 @@ pub(crate) struct Plan {
     pub(crate) first: u64,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) bytes: Option<u64>,
-    pub(crate) list: Vec<(String, u64)>,
+    pub(crate) list: Vec<Line>,
     pub(crate) count_header: Option<String>,
+}
+
+/// One request of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    path: String,
+    bytes: u64,
+    agent: Option<String>,
 }
 
 /// A command line that cannot be followed, in words for the person who wrote it.
@@ -112,14 +120,17 @@ fn seconds(flags: &mut Flags, name: &str, default: f64) -> Result<Duration, Plan
     Duration::try_from_secs_f64(value).map_err(|_| PlanError(format!("--{name}: {value} is no duration")))
 }
 
-fn read_list(path: &str) -> Result<Vec<(String, u64)>, PlanError> {
+fn read_list(path: &str) -> Result<Vec<Line>, PlanError> {
     let text = std::fs::read_to_string(path).map_err(|error| PlanError(format!("--list: {path}: {error}")))?;
-    let lines = text.lines().map(|line| {
-        let (path, bytes) =
-            line.split_once(' ').ok_or_else(|| PlanError(format!("--list: no 'PATH BYTES': {line}")))?;
-        Ok((path.to_owned(), number("list", bytes)?))
-    });
-    lines.collect()
+    text.lines().map(read_line).collect()
+}
+
+fn read_line(line: &str) -> Result<Line, PlanError> {
+    let mut words = line.splitn(3, ' ');
+    let (Some(path), Some(bytes)) = (words.next(), words.next()) else {
+        return Err(PlanError(format!("--list: no 'PATH BYTES': {line}")));
+    };
+    Ok(Line { path: path.to_owned(), bytes: number("list", bytes)?, agent: words.next().map(str::to_owned) })
 }
 
 impl Plan {
@@ -166,7 +177,7 @@ impl Plan {
     /// The path of one request; a list that ends begins again.
     pub(crate) fn path_of(&self, number: u64) -> Cow<'_, str> {
         match self.line(number) {
-            Some((path, _)) => Cow::Borrowed(path),
+            Some(line) => Cow::Borrowed(&line.path),
             None if self.unique => Cow::Owned(format!("{}{}", self.path, self.first + number)),
             None => Cow::Borrowed(&self.path),
         }
@@ -174,10 +185,15 @@ impl Plan {
 
     /// The length that its body must have, where it is known.
     pub(crate) fn bytes_of(&self, number: u64) -> Option<u64> {
-        self.line(number).map(|(_, bytes)| *bytes).or(self.bytes)
+        self.line(number).map(|line| line.bytes).or(self.bytes)
     }
 
-    fn line(&self, number: u64) -> Option<&(String, u64)> {
+    /// The User-Agent that a list gives it.
+    pub(crate) fn agent_of(&self, number: u64) -> Option<&str> {
+        self.line(number).and_then(|line| line.agent.as_deref())
+    }
+
+    fn line(&self, number: u64) -> Option<&Line> {
         let lines = self.list.len().max(1) as u64;
         self.list.get(((self.first + number) % lines) as usize)
     }
@@ -207,9 +223,10 @@ mod tests {
     fn a_list_says_path_and_length_of_every_request_and_begins_again() {
         let mut plan = parse("--address 127.0.0.1:80 --path /x --rate 1 --seconds 1 --bytes 9 --first 1").unwrap();
         assert_eq!((plan.path_of(5).as_ref(), plan.bytes_of(5)), ("/x", Some(9)));
-        plan.list = vec![("/a".to_owned(), 1), ("/b".to_owned(), 2)];
+        plan.list = ["/a 1", "/b 2 An agent/1 (x)"].map(|line| read_line(line).unwrap()).to_vec();
         let asked: Vec<_> = (0..3).map(|number| (plan.path_of(number).into_owned(), plan.bytes_of(number))).collect();
         assert_eq!(asked, [("/b".to_owned(), Some(2)), ("/a".to_owned(), Some(1)), ("/b".to_owned(), Some(2))]);
+        assert_eq!([plan.agent_of(0), plan.agent_of(1)], [Some("An agent/1 (x)"), None]);
     }
 
     #[test]
