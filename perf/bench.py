@@ -133,13 +133,16 @@ class Bench:
             for _ in range(STEADY_CHECKS):
                 self.check(peer, path, body, door=door, verdict="hit" if "store" in peer.profile.capabilities else "")
 
-    def cpu_per_request(self, measure: Measure, peers: Sequence[Peer], what: Load) -> Measure:
+    def cpu_per_request(
+        self, measure: Measure, peers: Sequence[Peer], what: Load, *, at_most_rounds: int | None = None
+    ) -> Measure:
         """Interleaved rounds of `what`; the value is the server's CPU per request in microseconds."""
+        rounds = min(self.pace.rounds, at_most_rounds or self.pace.rounds)
         rates: dict[str, float] = {}
         for peer in peers:  # one run that is not counted: pages, branch predictors, first connections
             first = load.run(what, peer, 1.0, self.cores.load)
             rates[peer.name] = first.requests / first.wall_s
-        for number in range(self.pace.rounds):
+        for number in range(rounds):
             for peer in peers:
                 before = peer.cost(memory=False)
                 run = load.run(what, peer, self.pace.seconds, self.cores.load, rates[peer.name])
@@ -149,7 +152,7 @@ class Bench:
                 value = spent.cpu_s / run.requests * 1e6
                 measure.add(peer.name, value, **_detail(run, spent))
                 rate = run.requests / run.wall_s
-                where = f"{measure.key:10} round {number + 1}/{self.pace.rounds}"
+                where = f"{measure.key:10} round {number + 1}/{rounds}"
                 self.progress(f"  {where}  {peer.name:22} {value:9.2f} us  {rate:9.0f}/s")
         _note_limits(measure)
         if self.pace.flame:

@@ -29,7 +29,9 @@ WRK_SCRIPT = Path(__file__).parent / "wrk.lua"
 SIZE_SLACK_BYTES = 64  # by how much answers may differ: digits of Age, a hit beside a miss
 SIZE_SLACK_SHARE = 0.002  # chunk framing of larger bodies
 GRACE_S = 60.0
-CALIBRATION_REQUESTS = 20_000  # of h2load, to learn how many fill the time that is asked for later
+CALIBRATION_REQUESTS = 20_000  # of h2load for 1 KiB, to learn how many fill the time that is asked for later
+CALIBRATION_LEAST = 200
+H2_WINDOWS = ("-w", "20", "-W", "24")  # bits, per stream and connection: about what browsers give
 
 Door = Literal["h1", "tls", "h2"]
 _unique = itertools.count(os.getpid() * 1000)
@@ -66,10 +68,11 @@ class Run:
 def run(load: Load, peer: Peer, seconds: float, cores: tuple[int, ...], rate: float = 0.0) -> Run:
     """Ask `peer` for about `seconds`; h2load counts requests, so it needs the `rate` per second of an earlier run.
 
-    Without one it asks CALIBRATION_REQUESTS, however long they take.
+    Without one it asks as many as calibrate it, however long they take: as many bytes, whatever the size.
     """
     if load.door == "h2":
-        return _h2load(load, peer, max(CALIBRATION_REQUESTS, int(rate * seconds)), cores)
+        least = max(CALIBRATION_LEAST, CALIBRATION_REQUESTS * 1024 // load.body_bytes)
+        return _h2load(load, peer, max(least, int(rate * seconds)), cores)
     return _wrk(load, peer, seconds, cores)
 
 
@@ -137,6 +140,7 @@ def _h2load(load: Load, peer: Peer, requests: int, cores: tuple[int, ...]) -> Ru
         f"-c{load.connections}",
         f"-m{load.streams}",
         "-t1",
+        *H2_WINDOWS,
         "-H",
         f":authority: {HOST}",
     ]

@@ -53,6 +53,7 @@ class Peer:
         self.http, self.https, self.admin = free_ports(3)
         values = {
             "dir": str(folder),
+            "listen": self.address,
             "http": str(self.http),
             "https": str(self.https),
             "admin": str(self.admin),
@@ -67,7 +68,7 @@ class Peer:
             "workers": "1",
         }
         values |= profile.values | (profile.variants[variant] if variant else {}) | dict(overrides)
-        self.values = values
+        self.values, self.address = values, values["listen"]
         self._configure()
         command = [template.fill(word, values) for word in profile.start]
         command[0] = find_program(command[0]) or command[0]

@@ -36,8 +36,9 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Wan:
-    """A link that is up: the far end's address and the words that start a program there."""
+    """A link that is up: the ends' addresses and the words that start a program at the far one."""
 
+    near_address: str
     address: str
     far: tuple[str, ...]
 
@@ -60,7 +61,7 @@ def up(link: Link, folder: Path, cores: tuple[int, ...]) -> Iterator[Wan]:
         if wire.stdout is None or wire.stdout.readline() != b"ready\n":
             raise NotAvailableError(f"no link: {wire.stderr.read().decode() if wire.stderr else ''}")
         stack.enter_context(_inside(near))
-        yield Wan(FAR_ADDRESS, ("ip", "netns", "exec", far))
+        yield Wan(NEAR_ADDRESS, FAR_ADDRESS, ("ip", "netns", "exec", far))
 
 
 @contextmanager
