@@ -132,6 +132,19 @@ class OriginPool(BaseModel):
     queue_max: int = Field(
         1024, ge=0, le=1_000_000, description="Requests that may wait for a connection when all are taken."
     )
+    warm: int = Field(
+        4,
+        ge=0,
+        le=32,
+        description="Connections kept open ahead of need, as many as were busy at a time lately; 0 keeps none.",
+    )
+    warm_ms: int = Field(
+        10 * _MINUTE_MS,
+        alias="warm_time",
+        ge=0,
+        le=24 * _HOUR_MS,
+        description="How long after its last request a server's connections are kept open ahead of need.",
+    )
     queue_ms: int = Field(
         5_000, alias="queue", ge=0, le=10 * _MINUTE_MS, description="How long a request may wait for a connection."
     )

@@ -22,10 +22,13 @@ use crate::resolve::{FRESH, Resolver};
 use crate::retry::{Verdict, blames_server, judge};
 use crate::settings::PoolLimits;
 
+mod keeper;
 mod reach;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use keeper::Keeper;
+pub(crate) use keeper::is_alive;
 use reach::Way;
 
 thread_local! {
@@ -42,6 +45,7 @@ pub struct Client {
     pool: Arc<SharedPool>,
     resolver: Arc<Resolver>,
     counters: Arc<Counters>,
+    keeper: Arc<Keeper>,
 }
 
 /// An attempt that failed.
@@ -75,7 +79,7 @@ impl Client {
         let counters = Arc::<Counters>::default();
         let totals = Totals { connections_max: limits.connections_max_total, idle_max: limits.idle_max_total };
         let pool = SharedPool::new(totals, counters.clone());
-        Arc::new(Client { pool, resolver: Resolver::new(FRESH), counters })
+        Arc::new(Client { pool, resolver: Resolver::new(FRESH), counters, keeper: Arc::default() })
     }
 
     /// The answer of one of the group's servers. `interim` is given each 1xx answer but 100 and 101.
@@ -104,6 +108,7 @@ impl Client {
 
     /// Closes everything idle, as at the end of a drain.
     pub fn close_idle(&self) {
+        self.keeper.end();
         self.pool.drain();
     }
 
@@ -127,6 +132,7 @@ impl Client {
         loop {
             let failed = match self.attempt(group, place, in_flight, &mut request, &course, now).await {
                 Ok(response) => {
+                    self.keeper.asked(group, place, now, &self.pool, &self.counters);
                     group.succeeded(place, (now + Duration::from_micros(response.first_byte_micros)).into_std());
                     return Ok(response);
                 }

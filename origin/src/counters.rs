@@ -56,6 +56,8 @@ pub struct Counters {
     opened: AtomicU64,
     /// Exchanges on a connection that had served before.
     reused: AtomicU64,
+    /// Connections opened before anybody asked.
+    opened_ahead: AtomicU64,
     connects_failed: AtomicU64,
     retries: AtomicU64,
     /// Exchanges made again because a kept connection had died.
@@ -76,6 +78,7 @@ pub struct Snapshot {
     pub requests: u64,
     pub opened: u64,
     pub reused: u64,
+    pub opened_ahead: u64,
     pub connects_failed: u64,
     pub retries: u64,
     pub refreshes: u64,
@@ -99,6 +102,7 @@ pub(crate) enum Count {
     Request,
     Opened,
     Reused,
+    OpenedAhead,
     ConnectFailed,
     Retry,
     Refresh,
@@ -114,6 +118,7 @@ impl Counters {
             Count::Request => &self.requests,
             Count::Opened => &self.opened,
             Count::Reused => &self.reused,
+            Count::OpenedAhead => &self.opened_ahead,
             Count::ConnectFailed => &self.connects_failed,
             Count::Retry => &self.retries,
             Count::Refresh => &self.refreshes,
@@ -162,6 +167,7 @@ impl Counters {
             requests: load(&self.requests),
             opened: load(&self.opened),
             reused: load(&self.reused),
+            opened_ahead: load(&self.opened_ahead),
             connects_failed: load(&self.connects_failed),
             retries: load(&self.retries),
             refreshes: load(&self.refreshes),

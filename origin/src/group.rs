@@ -4,8 +4,8 @@
 //! server's identity: a reload that leaves a server as it was leaves its state as it was.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -19,10 +19,16 @@ use crate::pool::Limits;
 use crate::retry::Budget;
 use crate::settings::{GroupSettings, Http2, PoolSettings, SettingsError};
 use crate::tls::TlsIdentity;
+use crate::warmth::Warmth;
 
 mod compile;
 #[cfg(test)]
 pub(crate) mod tests;
+
+/// How exactly it is known when a server was last asked, in milliseconds.
+const ASKED_EVERY_MS: u64 = 250;
+/// At each look a peak of requests loses one part in so many.
+const PEAK_FADES: u32 = 32;
 
 pub struct Group {
     name: Arc<str>,
@@ -34,6 +40,16 @@ pub struct Group {
     deadlines: Deadlines,
     limits: Limits,
     queue: Duration,
+    warm: Warm,
+}
+
+/// What is kept open ahead of need.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Warm {
+    /// Connections per server; 0 keeps none.
+    pub(crate) connections: u32,
+    /// How long after the last request.
+    pub(crate) keep: Duration,
 }
 
 /// One server as the settings name it, and what is known of it.
@@ -68,6 +84,18 @@ pub(crate) struct ServerState {
     protocol: AtomicU8,
     /// The address that answered last, of a name with several: asked first next time.
     pub(crate) answered: Mutex<Option<SocketAddr>>,
+    pub(crate) warmth: Mutex<Warmth>,
+    /// The most requests at a time since the keeper last looked.
+    peak: AtomicU32,
+    /// When it was last asked, in milliseconds since [`EPOCH`]; 0 while nobody looks after it.
+    asked_ms: AtomicU64,
+}
+
+/// What moments are counted from, where they have to fit into an atomic.
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+fn millis(now: Instant) -> u64 {
+    now.saturating_duration_since(*EPOCH).as_millis() as u64 + 1
 }
 
 /// What a server was found to speak.
@@ -160,7 +188,10 @@ impl Group {
     /// The server is at work on one more request.
     pub(crate) fn begin(&self, place: usize) -> InFlight {
         let state = &self.servers[place].state;
-        state.in_flight.fetch_add(1, Relaxed);
+        let in_flight = state.in_flight.fetch_add(1, Relaxed) + 1;
+        if in_flight > state.peak.load(Relaxed) {
+            state.peak.store(in_flight, Relaxed);
+        }
         InFlight(state.clone())
     }
 
@@ -183,6 +214,11 @@ impl Group {
     /// A retry is wanted: true when the budget has it.
     pub(crate) fn pay_out(&self) -> bool {
         self.budget.lock().withdraw()
+    }
+
+    /// What is kept open ahead of need.
+    pub(crate) fn warm(&self) -> Warm {
+        self.warm
     }
 
     /// Bounds on the connections to a server.
@@ -210,6 +246,32 @@ impl ServerState {
             2 => Protocol::H2,
             _ => Protocol::Unknown,
         }
+    }
+
+    /// The server was asked. True when nobody looks after it yet, once.
+    pub(crate) fn asked(&self, now: Instant) -> bool {
+        let millis = millis(now);
+        // Most requests come within a moment of the one before.
+        let before = self.asked_ms.load(Relaxed);
+        if before != 0 && millis.saturating_sub(before) < ASKED_EVERY_MS {
+            return false;
+        }
+        self.asked_ms.swap(millis, Relaxed) == 0
+    }
+
+    /// Whether it was asked lately enough to be looked after. If not, the next request registers it anew.
+    pub(crate) fn is_warm(&self, now: Instant, keep: Duration) -> bool {
+        let asked = self.asked_ms.load(Relaxed);
+        let warm = millis(now).saturating_sub(asked) <= keep.as_millis() as u64;
+        warm || self.asked_ms.compare_exchange(asked, 0, Relaxed, Relaxed).is_err()
+    }
+
+    /// How many connections are worth keeping: as many as were busy at a time lately, and at least one. What is not
+    /// needed any more is forgotten slowly.
+    pub(crate) fn wanted(&self, most: u32) -> u32 {
+        let (peak, busy) = (self.peak.load(Relaxed), self.in_flight.load(Relaxed));
+        self.peak.store((peak - peak.div_ceil(PEAK_FADES)).max(busy), Relaxed);
+        peak.saturating_sub(busy).clamp(1, most)
     }
 
     pub(crate) fn speaks(&self, protocol: Protocol) {
@@ -257,6 +319,7 @@ impl Group {
             },
             limits: limits(&settings.pool),
             queue: Duration::from_millis(settings.pool.queue_ms),
+            warm: Warm { connections: settings.pool.warm, keep: Duration::from_millis(settings.pool.warm_ms) },
             servers,
         }))
     }

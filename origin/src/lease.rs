@@ -12,16 +12,21 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use crate::client::is_alive;
 use crate::connect::Endpoint;
 use crate::counters::{Count, Counters};
 use crate::error::{Deadline, Fault, FetchError, Phase};
 use crate::exchange::Connection;
 use crate::h2;
 use crate::pool::{ConnectionId, Event, Grant, Limits, Pool, Retirement, Share, Take, Ticket, Totals};
+use crate::warmth::Seen;
 
+/// A worker that there is not: what was opened ahead is nobody's own.
+const WORKER_NONE: u16 = u16::MAX;
 /// Expired connections are looked for at most this often.
 const REAP_EVERY: Duration = Duration::from_secs(1);
 
@@ -87,6 +92,17 @@ impl SharedPool {
     /// Closes everything idle.
     pub(crate) fn drain(self: &Arc<Self>) {
         self.with(|state, _| state.pool.drain());
+    }
+
+    /// The idle connections to an endpoint, newest first; dead ones are closed.
+    pub(crate) fn inspect(self: &Arc<Self>, endpoint: &Endpoint) -> SmallVec<[Seen; 8]> {
+        self.with(|state, now| state.pool.inspect(endpoint, is_alive, now.into_std()))
+    }
+
+    /// The right to open one more connection before anybody asks for it, if there is a place to spare.
+    pub(crate) fn open_ahead(self: &Arc<Self>, endpoint: &Endpoint, limits: Limits) -> Option<Lease> {
+        let id = self.with(|state, now| state.pool.open_ahead(endpoint, limits, WORKER_NONE, now.into_std()))?;
+        Some(Lease::new(self.clone(), Grant::Open(id), WORKER_NONE))
     }
 
     /// A lease on a live connection, or on one that is to be opened.

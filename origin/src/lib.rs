@@ -31,6 +31,7 @@ pub mod settings;
 mod timer;
 pub mod tls;
 mod transport;
+mod warmth;
 pub mod wire;
 
 pub use client::{Client, Connections, enter_worker};

@@ -13,6 +13,7 @@
 //! connections without an exchange; nobody waits while something they may have is free; an identity without
 //! connections and waiters is forgotten.
 
+mod ahead;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -121,6 +122,7 @@ struct Connection<C> {
     /// The worker that used it last.
     worker: u16,
     retire_at: Instant,
+    idle_since: Option<Instant>,
     idle_until: Option<Instant>,
 }
 

@@ -98,6 +98,10 @@ pub struct PoolSettings {
     pub lifetime_ms: u64,
     pub queue_max: u32,
     pub queue_ms: u64,
+    /// Connections kept open ahead of need.
+    pub warm: u32,
+    /// How long after the last request.
+    pub warm_ms: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -17,6 +17,7 @@ use crate::settings::GroupSettings;
 
 pub(crate) mod origin;
 mod shared;
+mod warm;
 
 use origin::{Answer, Dead, Origin};
 

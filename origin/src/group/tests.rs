@@ -32,6 +32,8 @@ pub(crate) fn settings(urls: &[&str]) -> GroupSettings {
             lifetime_ms: 3_600_000,
             queue_max: 64,
             queue_ms: 1_000,
+            warm: 0,
+            warm_ms: 60_000,
         },
         ejection: EjectionSettings { failures: 2, base_ms: 1_000, max_percent: 50 },
         retries: RetrySettings { attempts: 2, budget_percent: 20 },

@@ -31,7 +31,7 @@ impl<I: Clone + Eq + Hash, C: Share> Pool<I, C> {
         self.open_one(node, worker, now)
     }
 
-    fn open_one(&mut self, node: Key, worker: u16, now: Instant) -> Option<Grant<C>> {
+    pub(super) fn open_one(&mut self, node: Key, worker: u16, now: Instant) -> Option<Grant<C>> {
         if !self.may_open(node) {
             return None;
         }
@@ -49,6 +49,7 @@ impl<I: Clone + Eq + Hash, C: Share> Pool<I, C> {
             phase: Phase::Connecting,
             worker,
             retire_at: now,
+            idle_since: None,
             idle_until: None,
         });
         Some(Grant::Open(ConnectionId(key)))
@@ -127,6 +128,7 @@ impl<I: Clone + Eq + Hash, C: Share> Pool<I, C> {
         }
         let node = &mut self.nodes[connection.node];
         let until = connection.retire_at.min(now + node.limits.idle);
+        connection.idle_since = Some(now);
         connection.idle_until = Some(until);
         node.idle.push(key);
         self.idle.insert((until, key));

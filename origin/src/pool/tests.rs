@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::warmth::Seen;
 
 mod model;
 
@@ -294,4 +295,44 @@ fn draining_closes_what_is_idle_and_nothing_else() {
     pool.drain();
     assert_eq!(pool.take_events(), vec![Event::Close(exclusive(0), Retirement::Drained)]);
     assert_eq!(pool.open(), 1);
+}
+
+#[test]
+fn a_connection_opened_ahead_rests_until_it_is_taken() {
+    let (mut pool, now) = (TestPool::new(ROOMY), Instant::now());
+    let id = pool.open_ahead(&"a", LIMITS, 0, now).unwrap();
+    pool.connected(id, None, now);
+    pool.put_back(id, exclusive(0), 0, now);
+    let seen = pool.inspect(&"a", |_| true, now + 3 * SECOND);
+    assert_eq!(seen.as_slice(), [Seen { idle: 3 * SECOND, alive: true }]);
+    assert_eq!(reuses(pool.take(&"a", LIMITS, 0, now + 3 * SECOND)).1, 0);
+    pool.audit();
+}
+
+#[test]
+fn what_is_found_dead_is_closed_and_forgotten() {
+    let (mut pool, now) = (TestPool::new(ROOMY), Instant::now());
+    let ids = open(&mut pool, "a", 2, now);
+    pool.put_back(ids[0], exclusive(0), 0, now);
+    pool.put_back(ids[1], exclusive(1), 0, now + SECOND);
+    let seen = pool.inspect(&"a", |handle| handle.serial == 1, now + 2 * SECOND);
+    assert_eq!(seen.as_slice(), [Seen { idle: SECOND, alive: true }, Seen { idle: 2 * SECOND, alive: false }]);
+    assert_eq!(pool.take_events(), vec![Event::Close(exclusive(0), Retirement::Broken)]);
+    pool.inspect(&"a", |_| false, now + 2 * SECOND);
+    assert_eq!(pool.open(), 0);
+    assert!(pool.inspect(&"a", |_| true, now).is_empty());
+    pool.audit();
+}
+
+#[test]
+fn nothing_is_opened_ahead_at_the_cost_of_others() {
+    let tight = Totals { connections_max: 2, idle_max: 100 };
+    let (mut pool, now) = (TestPool::new(tight), Instant::now());
+    let ids = open(&mut pool, "a", 2, now);
+    pool.put_back(ids[0], exclusive(0), 0, now);
+    assert_eq!(pool.open_ahead(&"b", LIMITS, 0, now), None);
+    pool.audit();
+    let (mut pool, no_idle) = (TestPool::new(ROOMY), Limits { idle_max: 0, ..LIMITS });
+    assert_eq!(pool.open_ahead(&"b", no_idle, 0, now), None, "it could not stay");
+    pool.audit();
 }

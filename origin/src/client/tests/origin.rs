@@ -143,6 +143,10 @@ impl Origin {
         self.record.tally.subscribe().wait_for(|tally| tally.seen >= count).await.unwrap();
     }
 
+    pub(crate) async fn wait_for_connections(&self, count: usize) {
+        self.record.tally.subscribe().wait_for(|tally| tally.connections >= count).await.unwrap();
+    }
+
     pub(crate) async fn wait_for_closed(&self, count: usize) {
         self.record.tally.subscribe().wait_for(|tally| tally.closed >= count).await.unwrap();
     }

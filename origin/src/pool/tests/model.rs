@@ -68,6 +68,8 @@ enum Step {
     Break { pick: usize },
     GiveUp { pick: usize },
     Advance { millis: u64 },
+    Inspect { identity: usize, dead: bool },
+    Ahead { identity: usize },
     Drain,
 }
 
@@ -83,6 +85,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => pick().prop_map(|pick| Step::Break { pick }),
         2 => pick().prop_map(|pick| Step::GiveUp { pick }),
         3 => (0u64..15_000).prop_map(|millis| Step::Advance { millis }),
+        2 => (0usize..4, any::<bool>()).prop_map(|(identity, dead)| Step::Inspect { identity, dead }),
+        3 => (0usize..4).prop_map(|identity| Step::Ahead { identity }),
         1 => Just(Step::Drain),
     ]
 }
@@ -149,6 +153,15 @@ impl World {
             Step::Advance { millis } => {
                 self.now += Duration::from_millis(millis);
                 self.pool.tick(self.now);
+            }
+            Step::Inspect { identity, dead } => {
+                let seen = self.pool.inspect(&IDENTITIES[identity], |_| !dead, self.now);
+                assert!(seen.iter().all(|seen| seen.alive != dead && seen.idle < LIMITS.idle));
+            }
+            Step::Ahead { identity } => {
+                if let Some(id) = self.pool.open_ahead(&IDENTITIES[identity], LIMITS, 0, self.now) {
+                    self.connecting.push(id);
+                }
             }
             Step::Drain => self.pool.drain(),
             _ => {}
