@@ -62,7 +62,7 @@ class NodeCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All families, in the order of the groups below."""
         document: Document = orjson.loads(self._node.metrics())
-        for group in (_requests, _times, _origin, _store, _doors, _certificates):
+        for group in (_requests, _times, _origin, _store, _recoding, _doors, _certificates):
             yield from group(document)
         yield from self._own(document)
 
@@ -113,6 +113,11 @@ def _origin(document: Document) -> Iterator[Metric]:
         "reused",
         {"yes": origin["connections_reused"], "no": origin["connections_opened"]},
     )
+    yield _counter(
+        "origin_connections_opened_ahead",
+        "Connections opened before a request needed them.",
+        origin["connections_opened_ahead"],
+    )
     pool = GaugeMetricFamily("headland_origin_pool_connections", "Connections held.", labels=["state"])
     pool.add_metric(["idle"], origin["idle"])
     pool.add_metric(["busy"], origin["open"] - origin["idle"])
@@ -138,10 +143,32 @@ def _store(document: Document) -> Iterator[Metric]:
     yield admissions
     evictions = CounterMetricFamily("headland_evictions", "Responses evicted.", labels=["tier", "reason"])
     evictions.add_metric([TIER, "capacity"], store["evictions"])
+    evictions.add_metric([TIER, "variants"], store["variants_dropped"])
     yield evictions
+    yield _counter("fills_resumed", "Times an origin that had broken off continued its answer.", store["resumed"])
     yield _gauge("fills", "Fills running.", store["fills"])
     yield _gauge("fill_bytes", "Bytes held by running fills.", store["fill_bytes"])
+    tables = document["tables"]
+    held = GaugeMetricFamily("headland_table_bytes", "Bytes remembered beside the store.", labels=["table"])
+    for table, usage in tables.items():
+        held.add_metric([table], usage["bytes"])
+    yield held
+    forgotten = {table: usage["forgotten"] for table, usage in tables.items()}
+    yield _counters("table_forgotten", "Times a table beside the store forgot at its bound.", "table", forgotten)
     yield _gauge("purge_rules", "Purge rules held.", document["purges"]["rules"])
+
+
+def _recoding(document: Document) -> Iterator[Metric]:
+    recoding = document["recoding"]
+    yield _counters("recoded_bodies", "Bodies compressed, or undone.", "form", recoding["bodies"])
+    yield _counter("recoded_bytes_in", "Bytes of bodies that were compressed or undone.", recoding["bytes_in"])
+    yield _counter("recoded_bytes_out", "Bytes that came of them.", recoding["bytes_out"])
+    yield _counters(
+        "recoding_failures",
+        "Bodies sent as they were because all coders were busy, or that could not be undone.",
+        "reason",
+        {"crowded": recoding["crowded"], "broken": recoding["failed"]},
+    )
 
 
 def _doors(document: Document) -> Iterator[Metric]:

@@ -310,11 +310,18 @@ class PolicyRule:
         query_drop: Sequence[str] | None = None,
         headers: Sequence[str] | None = None,
         cookies: Sequence[str] | None = None,
+        body: bool | None = None,
     ) -> PolicyRule:
         """What takes part in the cache key: as the table `key` in TOML."""
         queries = {"query": query, "query_allow": query_allow, "query_drop": query_drop}
-        settings = {**queries, "headers": headers, "cookies": cookies}
+        settings = {**queries, "headers": headers, "cookies": cookies, "body": body}
         return self._with(*_checked(_key_actions, settings))
+
+    def languages(self, *offered: str) -> PolicyRule:
+        """Reduce Accept-Language to the one of these that the client likes best, else the first."""
+        if not offered:
+            _refuse("expected at least one language")
+        return self._with({"languages": [_checked(rule_table.language, tag) for tag in offered]})
 
     def set_request_header(self, name: str, value: str) -> PolicyRule:
         """Set a header field of the request towards the origin."""

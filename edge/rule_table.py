@@ -40,6 +40,7 @@ Action = dict[str, Any]
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
 _FIELD_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")  # RFC 9110 5.5, without obs-text
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{1,8}(?:-[0-9A-Za-z]{1,8}){0,8}")
 _LOCATION: Final = re.compile(r"[\x21-\x7e]+")
 _NAME_BYTES_MAX: Final = 256
 _VALUE_BYTES_MAX: Final = 8192
@@ -62,6 +63,8 @@ _BEFORE_ORIGIN: Final = {
     "key-query": "the key",
     "key-headers": "the key",
     "key-cookies": "the key",
+    "key-body": "the key",
+    "languages": "a request header",
     "request-header": "a request header",
     "redirect": "a redirect",
     "deny": "a denial",
@@ -128,6 +131,13 @@ def header_name(name: str) -> str:
 def cookie_name(name: str) -> str:
     """The name of a cookie, in its own case."""
     return token(name, "the name of a cookie")
+
+
+def language(tag: str) -> str:
+    """A language tag such as "en" or "pt-BR" (RFC 5646 section 2.1, in its outline)."""
+    if not _LANGUAGE.fullmatch(tag):
+        raise ValueError(f'expected a language such as "en" or "pt-BR", got {_quoted(tag)}')
+    return tag
 
 
 def header_value(value: str) -> str:

@@ -103,14 +103,18 @@ class KeySettings(BaseModel):
     cookies: Annotated[Texts, _each(rule_table.cookie_name)] | None = Field(
         None, description="Cookies whose values take part."
     )
+    body: bool | None = Field(
+        None,
+        description="Whether the body of POST and QUERY takes part, up to 64 KiB; their answers are then cached.",
+    )
 
     @model_validator(mode="after")
     def _one_query_rule(self) -> Self:
         given = [name for name in ("query", "query_allow", "query_drop") if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"expected one of query, query_allow and query_drop, got {' and '.join(given)}")
-        if not given and self.headers is None and self.cookies is None:
-            raise ValueError("expected one of query, query_allow, query_drop, headers and cookies")
+        if not given and self.headers is None and self.cookies is None and self.body is None:
+            raise ValueError("expected one of query, query_allow, query_drop, headers, cookies and body")
         return self
 
     def actions(self) -> list[Action]:
@@ -126,6 +130,8 @@ class KeySettings(BaseModel):
             actions.append({"key-headers": self.headers})
         if self.cookies is not None:
             actions.append({"key-cookies": self.cookies})
+        if self.body is not None:
+            actions.append({"key-body": self.body})
         return actions
 
 
@@ -190,6 +196,10 @@ class RuleSettings(BaseModel):
         description="How long past its freshness an answer is served when the origin fails.",
     )
     key: KeySettings | None = Field(None, description="What takes part in the cache key.")
+    languages: Annotated[Texts, _each(rule_table.language)] | None = Field(
+        None,
+        description="Accept-Language becomes the one of these that the client likes best, else the first.",
+    )
     set_request_header: Headers | None = Field(None, description="Request header fields set towards the origin.")
     remove_request_header: HeaderNames | None = Field(None, description="Request header fields kept from the origin.")
     set_header: Headers | None = Field(None, description="Response header fields set towards the client.")
@@ -245,6 +255,7 @@ class RuleSettings(BaseModel):
             first, last = rule_table.status_range(status)
             actions.append({"ttl-status-ms": {"from": first, "to": last, "ms": ms}})
         actions += self.key.actions() if self.key else []
+        actions += [{"languages": self.languages}] if self.languages else []
         actions += self._edits()
         if self.redirect is not None:
             actions.append({"redirect": {"status": self.redirect_status or 302, "location": self.redirect}})

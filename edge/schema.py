@@ -141,7 +141,9 @@ def _default(key: Key, field: FieldInfo) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
-    return key.amount(value) if isinstance(value, int) else f'"{value}"' if isinstance(value, str) else "[]"
+    if isinstance(value, list):
+        return "[" + ", ".join(f'"{each}"' for each in value) + "]"
+    return key.amount(value) if isinstance(value, int) else f'"{value}"'
 
 
 def _inner_model(annotation: Any) -> tuple[str, type[BaseModel] | None]:

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from cache.settings import CacheSettings
 from edge import rule_table
+from edge.compression import CompressionSettings
 from edge.rules import RuleSettings
 from origin.settings import OriginSettings, PoolSettings
 
@@ -279,6 +280,7 @@ class SiteSettings(BaseModel):
         default=False,
         description="Whether a client that waits for the origin is sent 103 with the links of the last stored answer.",
     )
+    compression: CompressionSettings | None = None
     rule: list[RuleSettings] = Field(default_factory=list, max_length=10_000, description="Rules, in order.")
     policy: str | None = Field(
         None, min_length=1, description="A Python file with a list `rules` that follow these; beside this file."

@@ -74,5 +74,6 @@ def _site(index: int, site: SiteSettings, materials: Materials) -> dict[str, Any
         "honour_client_directives": site.honour_client_directives,
         "no_vary_search": site.no_vary_search,
         "early_hints": site.early_hints,
+        "compression": site.compression.model_dump() if site.compression else None,
         "rules": [rule.json() for rule in rules],
     }

@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -32,6 +32,8 @@ pub struct Alternates {
     /// Something was ever recorded: until then nobody takes the lock.
     any: AtomicBool,
     table: Mutex<Table>,
+    /// Times that a path or all was forgotten at a bound.
+    forgotten: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -64,15 +66,24 @@ impl Alternates {
         let paths = table.hosts.entry(host.into()).or_default();
         let path = paths.entry(name.into()).or_insert_with(|| Path::new(variance.clone(), host.len() + name.len()));
         // The draft lets a cache look at the latest value of a path only (section 6).
-        let outdated = (*path.variance != variance || path.keys >= PATH_ALTERNATES_MAX)
+        let crowded = path.keys >= PATH_ALTERNATES_MAX;
+        let outdated = (*path.variance != variance || crowded)
             .then(|| std::mem::replace(path, Path::new(variance, host.len() + name.len())));
         path.add(query, key);
         let after = path.bytes;
         table.bytes = table.bytes + after - before;
         self.any.store(true, Ordering::Release);
         drop(table);
+        if crowded || full.is_some() {
+            self.forgotten.fetch_add(1, Ordering::Relaxed);
+        }
         // Perhaps many keys, which nobody has to wait for.
         drop((full, outdated));
+    }
+
+    /// Bytes held, and how often a path or all was forgotten.
+    pub fn usage(&self) -> (usize, u64) {
+        (self.table.lock().bytes, self.forgotten.load(Ordering::Relaxed))
     }
 
     /// The key under which a response for an equivalent target was stored, and the variance that makes it so. Scheme,
@@ -198,6 +209,7 @@ mod tests {
             alternates.record(&key("a", &format!("/?id={number}")), variance("params=(\"y\")"));
         }
         assert_eq!(found(&alternates, "a", "/?id=0&y"), None);
+        assert_eq!(alternates.usage().1, 1);
         assert!(found(&alternates, "a", &format!("/?id={PATH_ALTERNATES_MAX}&y")).is_some());
         let long = "x".repeat(60_000);
         for number in 0..400 {

@@ -212,6 +212,11 @@ impl Lead {
         std::future::poll_fn(|cx| self.running.fill.poll_room(cx)).await
     }
 
+    /// Bytes that were appended so far.
+    pub fn received(&self) -> u64 {
+        self.running.fill.received()
+    }
+
     /// Ends the body with its last bytes (or none), which readers see when the fill is retired: who has read all of a
     /// response can rely on its being stored. A body of another length than declared breaks the fill instead.
     pub fn seal(mut self, last: &[u8], trailers: Option<HeaderMap>) -> Result<Sealed, Broken> {

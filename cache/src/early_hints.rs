@@ -7,6 +7,7 @@
 //! Bounds: links and bytes per key; when all keys together hold too much, all are forgotten. That costs hints only.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -38,6 +39,8 @@ pub struct Hints {
 #[derive(Debug, Default)]
 pub struct EarlyHints {
     table: Mutex<Table>,
+    /// Times that all was forgotten at the bound.
+    forgotten: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -62,8 +65,16 @@ impl EarlyHints {
         table.bytes += weight;
         table.by_hash.insert(key.hash(), (key.clone(), hints));
         drop(table);
+        if full.is_some() {
+            self.forgotten.fetch_add(1, Ordering::Relaxed);
+        }
         // Perhaps many, which nobody has to wait for.
         drop(full);
+    }
+
+    /// Bytes held, and how often all was forgotten.
+    pub fn usage(&self) -> (usize, u64) {
+        (self.table.lock().bytes, self.forgotten.load(Ordering::Relaxed))
     }
 
     /// What is remembered of a key.

@@ -33,7 +33,7 @@ use crate::vary::VaryFacts;
 pub const WINDOW_BYTES: u64 = 256 * 1024;
 
 /// What everybody who shares a fill may know once the origin's head is there.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct FillHead {
     /// Status and fields as they will be stored.
     pub head: StoredHead,
@@ -49,6 +49,8 @@ pub struct FillHead {
     pub born: Epoch,
     /// A longer body is not stored, in bytes.
     pub object_bytes_max: u64,
+    /// Number of the body's version, which the object will have.
+    pub generation: u64,
 }
 
 /// How an origin failed a fill; the words are those of RFC 9209 section 2.3.
@@ -241,6 +243,11 @@ impl Fill {
         }
         state.leader = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// Bytes that were appended so far.
+    pub(crate) fn received(&self) -> u64 {
+        self.state.lock().pieces.end()
     }
 
     /// Takes in the last bytes, which readers do not see before the fill has ended. Gives the body when it is whole.

@@ -85,6 +85,12 @@ impl KeyBuffer {
         }
     }
 
+    /// Starts a new key with all the parts of another.
+    pub fn begin_from(&mut self, key: KeyRef<'_>) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(key.bytes);
+    }
+
     /// The key as built so far; hashes it, so ask once per request.
     pub fn key(&self) -> KeyRef<'_> {
         assert!(self.bytes.len() >= PREFIX_BYTES, "begin() comes before key()");

@@ -57,6 +57,8 @@ pub struct StoreStats {
     pub refused: u64,
     pub evicted: u64,
     pub removed: u64,
+    /// Variants that gave way because their key had [`VARIANTS_MAX`] of them.
+    pub variants_dropped: u64,
 }
 
 /// The objects that a node keeps in memory.
@@ -73,6 +75,7 @@ pub struct MemoryStore {
     refused: AtomicU64,
     evicted: AtomicU64,
     removed: AtomicU64,
+    variants_dropped: AtomicU64,
 }
 
 /// On its own cache lines, so that workers in different shards do not disturb each other.
@@ -120,6 +123,7 @@ impl MemoryStore {
             refused: zero(),
             evicted: zero(),
             removed: zero(),
+            variants_dropped: zero(),
         }
     }
 
@@ -182,6 +186,7 @@ impl MemoryStore {
             refused: count(&self.refused),
             evicted: count(&self.evicted),
             removed: count(&self.removed),
+            variants_dropped: count(&self.variants_dropped),
         }
     }
 
@@ -205,6 +210,7 @@ impl MemoryStore {
         let insertion = match shard.change(|table| table.place(object, weight, room.bytes)) {
             Ok(placed) => {
                 room.bytes = placed.left_over;
+                self.variants_dropped.fetch_add(u64::from(placed.dropped_variant()), Ordering::Relaxed);
                 if placed.replaced { Insertion::Replaced } else { Insertion::Stored }
             }
             Err(missing) if room.grow(missing) => return None,
@@ -316,8 +322,14 @@ struct Placed {
     /// Bytes that were brought or freed and not used.
     left_over: u64,
     /// Dropped by the receiver, outside the lock.
-    #[allow(dead_code)] // held only to be dropped
     left: Option<Arc<Object>>,
+}
+
+impl Placed {
+    /// Whether another variant had to give way.
+    fn dropped_variant(&self) -> bool {
+        !self.replaced && self.left.is_some()
+    }
 }
 
 impl Table {

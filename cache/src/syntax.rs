@@ -53,6 +53,23 @@ pub(crate) fn decimal(bytes: &[u8]) -> Option<u64> {
     })
 }
 
+/// A list member's weight in thousandths (RFC 9110 section 12.4.2); what is no weight is none.
+pub(crate) fn weight(member: &[u8]) -> u16 {
+    let mut parameters = member.split(|&byte| byte == b';').skip(1).map(trim);
+    let weight = parameters.find_map(|parameter| match parameter {
+        [b'q' | b'Q', b'=', weight @ ..] => Some(weight),
+        _ => None,
+    });
+    let Some(weight) = weight else { return 1000 };
+    match weight {
+        [b'0', b'.', digits @ ..] if digits.len() <= 3 && digits.iter().all(u8::is_ascii_digit) => {
+            digits.iter().chain(b"000").take(3).fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'))
+        }
+        [b'0', ..] => 0,
+        _ => 1000,
+    }
+}
+
 /// What stands behind the `=` of a directive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Argument<'a> {

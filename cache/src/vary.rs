@@ -67,6 +67,15 @@ impl VarySpec {
         self.names.iter().any(|known| &**known == name)
     }
 
+    /// The set less one name.
+    #[must_use]
+    pub fn without(self, name: &str) -> Self {
+        if !self.contains(name) {
+            return self;
+        }
+        VarySpec { names: self.names.into_iter().filter(|known| &**known != name).collect() }
+    }
+
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         self.names.iter().map(|name| size_of::<Box<str>>() + name.len()).sum()
@@ -174,7 +183,7 @@ fn order_languages(list: &mut [u8]) {
     list.make_ascii_lowercase();
     let copy = SmallVec::<[u8; 128]>::from_slice(list);
     let mut ranges: SmallVec<[&[u8]; 8]> = copy.split(|&byte| byte == b',').collect();
-    ranges.sort_by(|a, b| weight_of(b).cmp(&weight_of(a)).then_with(|| a.cmp(b)));
+    ranges.sort_by(|a, b| syntax::weight(b).cmp(&syntax::weight(a)).then_with(|| a.cmp(b)));
     let mut at = 0;
     for range in ranges {
         if at > 0 {
@@ -183,19 +192,6 @@ fn order_languages(list: &mut [u8]) {
         }
         list[at..at + range.len()].copy_from_slice(range);
         at += range.len();
-    }
-}
-
-/// A member's weight in thousandths (RFC 9110 section 12.4.2); what is no weight is none.
-fn weight_of(member: &[u8]) -> u16 {
-    let mut parameters = member.split(|&byte| byte == b';').skip(1).map(syntax::trim);
-    let Some(weight) = parameters.find_map(|parameter| parameter.strip_prefix(b"q=")) else { return 1000 };
-    match weight {
-        [b'0', b'.', digits @ ..] if digits.len() <= 3 && digits.iter().all(u8::is_ascii_digit) => {
-            digits.iter().chain(b"000").take(3).fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'))
-        }
-        [b'0', ..] => 0,
-        _ => 1000,
     }
 }
 

@@ -14,6 +14,7 @@ use headland_origin::{FetchError, FieldLines, ResponseBody, Upgraded};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::metrics::SiteMetrics;
+use crate::recoding::Reader;
 use crate::snapshot::Snapshot;
 
 /// One answer.
@@ -74,6 +75,8 @@ pub enum Content {
     /// A fill under way, or the part of it that is wanted.
     Fill(FillReader),
     Origin(ResponseBody),
+    /// What the origin sends to this client alone, in another coding.
+    Recoded(Reader),
     /// The origin's side of a tunnel, after its 101.
     Tunnel(Upgraded),
 }
@@ -87,6 +90,7 @@ impl std::fmt::Debug for Content {
             Content::Parts(_) => "Parts",
             Content::Fill(_) => "Fill",
             Content::Origin(_) => "Origin",
+            Content::Recoded(_) => "Recoded",
             Content::Tunnel(_) => "Tunnel",
         })
     }

@@ -4,12 +4,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use headland_cache::target::canonical_url;
-use headland_cache::{CacheKey, KeyBuffer, Outcome, RequestFacts, Reuse, Time, assess};
+use headland_cache::{CacheKey, KeyBuffer, Object, Outcome, RequestFacts, Reuse, Time, assess};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Value, json};
 
 use crate::condition::{RequestView, ResponseView};
 use crate::node::Node;
+use crate::recoding;
 use crate::request::Found;
 use crate::rules::{Decided, Verdict};
 use crate::snapshot::{Site, Snapshot};
@@ -122,6 +123,13 @@ impl Place {
     /// What is stored, and what would be done with it.
     fn look(&self, node: &Node, method: &Method, fields: &HeaderMap, told: &mut Value) -> Value {
         let policy = self.decided.policy(&self.site.policy);
+        if method != Method::GET && self.site.rules.keys_body(&self.decided) {
+            return json!({
+                "outcome": "depends",
+                "reason": "body",
+                "clause": "a rule makes the request body part of the key; it is not known here",
+            });
+        }
         if method != Method::GET && method != Method::HEAD {
             return bypass("method", "RFC 9111 section 4: only GET and HEAD are answered from the store");
         }
@@ -147,6 +155,7 @@ impl Place {
                 let policy = decided.policy(&self.site.policy);
                 told["stored"] = stored::stored(&object, policy, standing, now);
                 let facts = RequestFacts::gather(method, fields);
+                told["form"] = self.form(node, &object, &facts, fields);
                 let reuse = assess(&facts, policy, &object.freshness, standing, now);
                 told_reuse(reuse, stored::clause(reuse, &object.freshness))
             }
@@ -164,6 +173,17 @@ impl Place {
 }
 
 impl Place {
+    /// The content coding that the edge would answer in, and whether that form is there.
+    fn form(&self, node: &Node, object: &Object, facts: &RequestFacts<'_>, fields: &HeaderMap) -> Value {
+        let (status, length) = (object.head.status(), Some(object.body.len()));
+        let rules = self.site.recoding.as_ref();
+        let form = rules.and_then(|rules| rules.wanted(fields, facts, &object.head, status, length));
+        form.map_or(
+            Value::Null,
+            |form| json!({"coding": form.name(), "made": recoding::made(node, object, form).is_some()}),
+        )
+    }
+
     /// Whether a fresh response for an equivalent target would be served.
     fn has_equivalent(&self, node: &Node, method: &Method, fields: &HeaderMap, now: Time) -> bool {
         let equivalent = self.site.no_vary_search.then(|| node.find_equivalent(self.key.as_ref(), fields)).flatten();

@@ -14,10 +14,11 @@ use headland_cache::groups;
 use headland_cache::invalidate::{invalidates, other_targets};
 use headland_cache::target::canonical_target;
 use headland_cache::{
-    Broken, BypassReason, CacheKey, FillHead, Follower, Join, KeyBuffer, NoHead, Object, Outcome, Policy, PurgeKind,
-    PurgeMode, PurgeRule, RequestFacts, Reuse, Scheme, Standing, StoredHead, assess, may_serve_on_error,
+    Broken, BypassReason, CacheKey, Fields, FillHead, Follower, Form, Join, KeyBuffer, NoHead, Object, Outcome, Policy,
+    PurgeKind, PurgeMode, PurgeRule, RequestFacts, Reuse, Scheme, Standing, StoredHead, Time, VaryFacts, VarySpec,
+    assess, may_serve_on_error,
 };
-use headland_origin::{Group, Interim, Request, RequestBody, RequestFields, Response};
+use headland_origin::{BodyFault, Fault, Group, Interim, Request, RequestBody, RequestFields, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::sync::oneshot;
 
@@ -25,11 +26,14 @@ use crate::answer::{Answer, Content, ErrorTrace, Head, OriginTrace, Trace};
 use crate::condition::{RequestView, ResponseView};
 use crate::deliver;
 use crate::early_hints;
+use crate::edited::Edited;
 use crate::fill::{self, Handover};
 use crate::forward::{ForwardContext, OwnedLines, Purpose, forward_headers, forward_text, max_forwards};
 use crate::metrics::Protocol;
 use crate::node::Node;
 use crate::origin_fields::{OriginFields, take_over};
+use crate::queried;
+use crate::recoding;
 use crate::representation::Posted;
 use crate::request::Found;
 use crate::rules::Decided;
@@ -62,6 +66,10 @@ pub struct Plan<F> {
     pub outcome: Outcome,
     /// What is stored but has to be validated, and the ledger's word on it.
     pub stored: Option<(Arc<Object>, Standing)>,
+    /// A rule makes the body part of the key; it has not been read yet.
+    pub keyed_by_body: bool,
+    /// The body that is part of the key.
+    pub posted: Option<Bytes>,
     /// Where the origin's interim answers go, when somebody waits for them.
     pub interim: Option<Interim>,
 }
@@ -88,6 +96,32 @@ impl<F: OwnedLines> Plan<F> {
         trace.site = Some(self.site.metrics.clone());
         trace.request_id = Some(self.request_id.clone());
         trace
+    }
+
+    /// What the response was chosen by. Where codings are made at the edge, they do not choose.
+    pub fn vary_facts(&self, vary: VarySpec) -> VaryFacts {
+        let vary = if self.site.recoding.is_some() { vary.without("accept-encoding") } else { vary };
+        VaryFacts::of(&vary, &self.varied())
+    }
+
+    /// The fields that a variant is chosen by: the client's, as the rules have edited them.
+    pub fn varied(&self) -> Edited<'_, F> {
+        self.site.rules.edited(&self.decided, &self.fields)
+    }
+
+    /// The line of Vary that coding at the edge adds.
+    pub fn vary_line(
+        &self,
+        head: &impl Fields,
+        status: u16,
+        length: Option<u64>,
+    ) -> Option<(&'static [u8], &'static [u8])> {
+        self.site.recoding.as_ref()?.vary_line(head, status, length)
+    }
+
+    /// The form that the client wants of a response.
+    fn form(&self, facts: &RequestFacts<'_>, head: &StoredHead, length: Option<u64>) -> Option<Form> {
+        self.site.recoding.as_ref()?.wanted(&self.fields, facts, head, head.status(), length)
     }
 
     pub fn view(&self) -> RequestView<'_, F> {
@@ -127,6 +161,7 @@ impl<F: OwnedLines> Plan<F> {
             via: self.snapshot.names.via_for(self.protocol, false),
             loop_token: &self.snapshot.names.loop_token,
             request_id: &self.request_id,
+            identity_only: self.site.recoding.is_some(),
             max_forwards: self.max_forwards(),
         };
         let host_header = self.site.host_header.clone();
@@ -134,7 +169,8 @@ impl<F: OwnedLines> Plan<F> {
         let (fields, host) = self.request_fields(purpose, &context);
         let authority = host.or(host_header).unwrap_or_else(own_host);
         // HEAD is answered from a stored GET, so the fill fetches that.
-        let method = if purpose == Purpose::Fill { Method::GET } else { self.method.clone() };
+        let is_get = purpose == Purpose::Fill && self.posted.is_none();
+        let method = if is_get { Method::GET } else { self.method.clone() };
         Request { method, authority, target: self.target.clone(), headers: fields, body, upgrade: self.upgrade.clone() }
     }
 
@@ -149,7 +185,7 @@ impl<F: OwnedLines> Plan<F> {
     /// The fields for the origin, and the Host that a rule sets.
     fn request_fields(&self, purpose: Purpose, context: &ForwardContext<'_>) -> (RequestFields, Option<HeaderValue>) {
         let rules = &self.site.rules;
-        let stored = self.stored.as_ref().filter(|_| purpose == Purpose::Fill);
+        let stored = self.stored.as_ref().filter(|_| purpose == Purpose::Fill && self.posted.is_none());
         if stored.is_none()
             && !rules.edits_request(&self.decided)
             && let Some(text) = forward_text(&self.fields, context)
@@ -172,8 +208,12 @@ pub async fn fetch<F: OwnedLines + Clone + Send + Sync + 'static>(
     plan: Box<Plan<F>>,
     body: RequestBody,
 ) -> Answer {
+    if plan.outcome.is_hit() {
+        return hit(&node, plan).await;
+    }
     let (site, request_id) = (plan.site.clone(), plan.request_id.clone());
     let answer = match (&plan.key, plan.outcome) {
+        _ if plan.keyed_by_body => queried::answer(&node, plan, body).await,
         (Some(key), Outcome::Miss(_)) => {
             let key = key.clone();
             collapsed(&node, plan, &key).await
@@ -195,7 +235,7 @@ pub fn refresh<F: OwnedLines + Clone + Send + Sync + 'static>(node: &Arc<Node>, 
 }
 
 /// Joins or leads the fill for the key until there is an answer.
-async fn collapsed<F: OwnedLines + Clone + Send + Sync + 'static>(
+pub async fn collapsed<F: OwnedLines + Clone + Send + Sync + 'static>(
     node: &Arc<Node>,
     mut plan: Box<Plan<F>>,
     key: &CacheKey,
@@ -208,7 +248,7 @@ async fn collapsed<F: OwnedLines + Clone + Send + Sync + 'static>(
             Join::Crowded => break,
             Join::Lead(lead) => {
                 // Another fill may have ended between the look into the store and this one.
-                if let Some(answer) = look_again(node, &mut plan, key) {
+                if let Some(answer) = look_again(node, &mut plan, key).await {
                     lead.found();
                     return answer;
                 }
@@ -222,13 +262,13 @@ async fn collapsed<F: OwnedLines + Clone + Send + Sync + 'static>(
                 Ok(head) if head.born < arrived && is_purged(node, key, &head) => {
                     node.collapse.outdate_followed(&follower);
                 }
-                Ok(head) if head.vary.matches(&plan.fields) => {
-                    return follow_answer(node, &plan, &head, follower, true);
+                Ok(head) if head.vary.matches(&plan.varied()) => {
+                    return follow_answer(node, &plan, &head, follower, true).await;
                 }
                 // Made for another request: those that want the same variant share the next one.
-                Ok(head) => variant = headland_cache::VaryFacts::of(head.vary.spec(), &plan.fields).hash(),
+                Ok(head) => variant = VaryFacts::of(head.vary.spec(), &plan.varied()).hash(),
                 Err(NoHead::LookAgain) => {
-                    if let Some(mut answer) = look_again(node, &mut plan, key) {
+                    if let Some(mut answer) = look_again(node, &mut plan, key).await {
                         answer.trace.collapsed = true;
                         return answer;
                     }
@@ -238,7 +278,7 @@ async fn collapsed<F: OwnedLines + Clone + Send + Sync + 'static>(
                     plan.outcome = Outcome::Bypass(BypassReason::Uncacheable);
                     return pass(node, plan, RequestBody::Empty).await;
                 }
-                Err(NoHead::Failed(broken)) => return failed_answer(node, &plan, broken),
+                Err(NoHead::Failed(broken)) => return failed_answer(node, &plan, broken).await,
             },
         }
     }
@@ -251,8 +291,8 @@ fn is_purged(node: &Node, key: &CacheKey, head: &FillHead) -> bool {
 }
 
 /// What the store has now; none when the origin still has to be asked.
-fn look_again<F: OwnedLines>(node: &Arc<Node>, plan: &mut Plan<F>, key: &CacheKey) -> Option<Answer> {
-    let Found::Object(object, standing) = node.find(key.as_ref(), &plan.fields) else { return None };
+async fn look_again<F: OwnedLines>(node: &Arc<Node>, plan: &mut Plan<F>, key: &CacheKey) -> Option<Answer> {
+    let Found::Object(object, standing) = node.find(key.as_ref(), &plan.varied()) else { return None };
     if plan.stored.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, &object)) {
         return None;
     }
@@ -260,7 +300,7 @@ fn look_again<F: OwnedLines>(node: &Arc<Node>, plan: &mut Plan<F>, key: &CacheKe
     let facts = RequestFacts::gather(&plan.method, &plan.fields);
     let decided = plan.decided_with(&object.head);
     if let Reuse::Serve(outcome) = assess(&facts, decided.policy(&plan.site.policy), &object.freshness, standing, now) {
-        return Some(edited(&plan.site, &decided, deliver::stored(&object, &facts, outcome, now)));
+        return Some(edited(&plan.site, &decided, stored(node, plan, &object, &facts, outcome, now).await));
     }
     drop(decided);
     // What is there now is what has to be validated.
@@ -280,7 +320,7 @@ async fn lead_answer<F: OwnedLines + Clone + Send + Sync + 'static>(
     let handover = handover.await.ok();
     match (head, handover) {
         (Ok(head), handover) => {
-            let mut answer = follow_answer(node, &plan, &head, follower, false);
+            let mut answer = follow_answer(node, &plan, &head, follower, false).await;
             if let Some(Handover::Stored(origin, own)) = handover {
                 answer.trace.stored = true;
                 answer.trace.origin = Some(origin);
@@ -292,7 +332,7 @@ async fn lead_answer<F: OwnedLines + Clone + Send + Sync + 'static>(
         }
         (Err(_), Some(Handover::Confirmed(object, origin))) => {
             let facts = RequestFacts::gather(&plan.method, &plan.fields);
-            let mut answer = deliver::stored(&object, &facts, Outcome::Revalidated, node.clock.now());
+            let mut answer = stored(node, &plan, &object, &facts, Outcome::Revalidated, node.clock.now()).await;
             answer.trace.origin = Some(origin);
             edited(&plan.site, &plan.decided_with(&object.head), answer)
         }
@@ -304,15 +344,16 @@ async fn lead_answer<F: OwnedLines + Clone + Send + Sync + 'static>(
             own_answer(node, &plan, response)
         }
         (Err(_), Some(Handover::Failed(error))) => {
-            stale_answer(node, &plan).unwrap_or_else(|| Answer::fetch_error(&error, None, plan.outcome))
+            let stale = stale_answer(node, &plan).await;
+            stale.unwrap_or_else(|| Answer::fetch_error(&error, None, plan.outcome))
         }
-        (Err(NoHead::Failed(broken)), _) => failed_answer(node, &plan, broken),
-        (Err(_), _) => failed_answer(node, &plan, Broken::ABANDONED),
+        (Err(NoHead::Failed(broken)), _) => failed_answer(node, &plan, broken).await,
+        (Err(_), _) => failed_answer(node, &plan, Broken::ABANDONED).await,
     }
 }
 
 /// An answer from a fill that has its head.
-fn follow_answer<F: OwnedLines>(
+async fn follow_answer<F: OwnedLines>(
     node: &Arc<Node>,
     plan: &Plan<F>,
     head: &Arc<FillHead>,
@@ -321,10 +362,46 @@ fn follow_answer<F: OwnedLines>(
 ) -> Answer {
     let facts = RequestFacts::gather(&plan.method, &plan.fields);
     let reader = follower.into_reader();
-    let mut answer = deliver::filling(head, reader, &facts, plan.outcome, node.clock.now());
+    let now = node.clock.now();
+    let mut answer = deliver::filling(head, reader, &facts, plan.outcome, now);
     answer.trace.collapsed = collapsed;
     answer.trace.key_hash = plan.key.as_ref().map(CacheKey::hash);
+    if let Some((form, key)) = plan.form(&facts, &head.head, head.length).zip(plan.key.as_ref()) {
+        answer = recoding::shared(node, key, FillHead::clone(head), form, answer, &facts, now).await;
+    }
     edited(&plan.site, &plan.decided_with(&head.head), answer)
+}
+
+/// An answer from a stored object, in the form that the client wants.
+async fn stored<F: OwnedLines>(
+    node: &Arc<Node>,
+    plan: &Plan<F>,
+    object: &Object,
+    facts: &RequestFacts<'_>,
+    outcome: Outcome,
+    now: Time,
+) -> Answer {
+    let as_it_is = || deliver::stored(object, facts, outcome, now);
+    let Some(form) = plan.form(facts, &object.head, Some(object.body.len())) else { return as_it_is() };
+    match recoding::made(node, object, form) {
+        Some(made) => recoding::stored(object, &made, facts, outcome, now),
+        None => {
+            recoding::shared(node, &object.key, recoding::head_of(object, outcome), form, as_it_is(), facts, now).await
+        }
+    }
+}
+
+/// A hit in a form that has to be made first.
+pub async fn hit<F: OwnedLines + Clone + Send + Sync + 'static>(node: &Arc<Node>, plan: Box<Plan<F>>) -> Answer {
+    let Some((object, _)) = &plan.stored else { return Answer::error(StatusCode::BAD_GATEWAY, "nothing is stored") };
+    let facts = RequestFacts::gather(&plan.method, &plan.fields);
+    let answer = stored(node, &plan, object, &facts, plan.outcome, node.clock.now()).await;
+    let answer = edited(&plan.site, &plan.decided_with(&object.head), answer).of(&plan.site);
+    drop(facts);
+    if plan.outcome == Outcome::StaleWhileRevalidate {
+        refresh(node, Some(plan));
+    }
+    answer
 }
 
 /// An answer that no cache may share, to the client that caused it. Its own conditions were left out of the fill's
@@ -338,18 +415,21 @@ fn own_answer<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, response: Respons
 }
 
 /// When the origin failed: what is stored, if the client may have it stale.
-fn stale_answer<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>) -> Option<Answer> {
+async fn stale_answer<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>) -> Option<Answer> {
     let (object, _) = plan.stored.as_ref()?;
     let standing = node.ledger.check(object);
     let now = node.clock.now();
     let facts = RequestFacts::gather(&plan.method, &plan.fields);
     let decided = plan.decided_with(&object.head);
-    may_serve_on_error(&facts, decided.policy(&plan.site.policy), &object.freshness, standing, now)
-        .then(|| edited(&plan.site, &decided, deliver::stored(object, &facts, Outcome::StaleIfError, now)))
+    if !may_serve_on_error(&facts, decided.policy(&plan.site.policy), &object.freshness, standing, now) {
+        return None;
+    }
+    let answer = stored(node, plan, object, &facts, Outcome::StaleIfError, now).await;
+    Some(edited(&plan.site, &decided, answer))
 }
 
-fn failed_answer<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, broken: Broken) -> Answer {
-    stale_answer(node, plan).unwrap_or_else(|| {
+async fn failed_answer<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, broken: Broken) -> Answer {
+    stale_answer(node, plan).await.unwrap_or_else(|| {
         let status = if broken.timeout { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
         let mut answer = Answer::error(status, broken.error);
         answer.trace.error = Some(Box::new(ErrorTrace { error: broken.error, cause: broken.to_string().into() }));
@@ -359,7 +439,7 @@ fn failed_answer<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, broken: Broken
 }
 
 /// Passes a request through on its own behalf.
-async fn pass<F: OwnedLines>(node: &Arc<Node>, mut plan: Box<Plan<F>>, body: RequestBody) -> Answer {
+pub async fn pass<F: OwnedLines>(node: &Arc<Node>, mut plan: Box<Plan<F>>, body: RequestBody) -> Answer {
     let request = plan.request(Purpose::Pass, body);
     let posted = Posted::before(node, &plan);
     let fetched = node.client.fetch(plan.group(), request, plan.interim.clone()).await;
@@ -380,19 +460,26 @@ async fn pass<F: OwnedLines>(node: &Arc<Node>, mut plan: Box<Plan<F>>, body: Req
 
 /// The status when it was the client's body that failed, not the origin.
 fn client_fault(error: &headland_origin::FetchError) -> Option<StatusCode> {
-    use headland_origin::{BodyFault, Fault};
     match &error.fault {
-        Fault::ClientBody(BodyFault::TooLarge) => Some(StatusCode::PAYLOAD_TOO_LARGE),
-        Fault::ClientBody(BodyFault::Timeout) => Some(StatusCode::REQUEST_TIMEOUT),
-        Fault::ClientBody(_) => Some(StatusCode::BAD_REQUEST),
+        Fault::ClientBody(fault) => Some(body_status(fault)),
         _ => None,
+    }
+}
+
+/// The status for a request body that could not be read.
+pub fn body_status(fault: &BodyFault) -> StatusCode {
+    match fault {
+        BodyFault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        BodyFault::Timeout => StatusCode::REQUEST_TIMEOUT,
+        _ => StatusCode::BAD_REQUEST,
     }
 }
 
 /// RFC 9111 section 4.4: a successful unsafe request invalidates what is stored for its target, and for the targets
 /// that the response names on the same host. RFC 9875 section 3: and the groups that it names.
 fn invalidate<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, response: &Response) {
-    if !invalidates(&plan.method, response.status.as_u16()) {
+    // What a rule calls a question changes nothing.
+    if plan.keyed_by_body || !invalidates(&plan.method, response.status.as_u16()) {
         return;
     }
     for group in groups::invalidated(&OriginFields(&response.headers), plan.scheme, &plan.host) {
@@ -451,7 +538,10 @@ fn passed<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, response: Response) -
         None => Content::Origin(response.body),
     };
     let (status, length) = (response.status, response.length);
-    let answer = Answer { status, head: Head::Lines(headers), length, part: None, content, trace, close: false };
+    let mut answer = Answer { status, head: Head::Lines(headers), length, part: None, content, trace, close: false };
+    if let Some(rules) = &plan.site.recoding {
+        answer = recoding::private(node, rules, &plan.method, &plan.fields, answer);
+    }
     edited(&plan.site, &plan.decided, answer)
 }
 

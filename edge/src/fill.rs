@@ -10,13 +10,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use headland_cache::conditional::Validators;
 use headland_cache::directives::FieldNames;
+use headland_cache::freshness::LifetimeSource;
 use headland_cache::groups;
 use headland_cache::object::Parts;
 use headland_cache::stored_fields::{is_personal, storable};
 use headland_cache::update::{Renewal, merge, renew, selects};
 use headland_cache::{
     Admitted, Broken, Epoch, FillHead, Lead, Object, Refusal, RequestFacts, Retention, Standing, StoredHead, Time,
-    VaryFacts, admit, may_serve_on_error,
+    admit, may_serve_on_error,
 };
 use headland_origin::{FetchError, FieldLines, RequestBody, Response};
 use http::{HeaderMap, Method, StatusCode};
@@ -30,7 +31,11 @@ use crate::fetching::{Plan, origin_trace};
 use crate::forward::{OwnedLines, Purpose};
 use crate::node::Node;
 use crate::origin_fields::{OriginFields, take_over};
+use crate::queried;
 use crate::snapshot::Site;
+use resume::Resume;
+
+mod resume;
 
 /// What a fill tells the client that began it. One is made per fetch and moved once, so that a box would cost more.
 #[allow(clippy::large_enum_variant)]
@@ -101,7 +106,8 @@ pub async fn run<F: OwnedLines + Clone>(node: Arc<Node>, mut plan: Box<Plan<F>>,
 async fn ask<F: OwnedLines>(node: &Node, plan: &Plan<F>) -> Result<(Response, Asked), FetchError> {
     let born = node.ledger.epoch();
     let request_time = node.clock.now();
-    let request = plan.request(Purpose::Fill, RequestBody::Empty);
+    let body = plan.posted.as_ref().map_or(RequestBody::Empty, queried::whole);
+    let request = plan.request(Purpose::Fill, body);
     let response = node.client.fetch(plan.group(), request, plan.interim.clone()).await?;
     node.metrics.here().origin_ttfb.record(response.first_byte_micros);
     Ok((response, Asked { born, request_time, response_time: node.clock.now() }))
@@ -135,7 +141,11 @@ fn judge<F: OwnedLines>(plan: &Plan<F>, response: &Response, asked: Asked) -> Re
         return Err(Refusal::Policy);
     }
     let status = response.status.as_u16();
-    admit(&facts, policy, status, &OriginFields(&response.headers), asked.request_time, asked.response_time)
+    let fields = OriginFields(&response.headers);
+    let admitted = admit(&facts, policy, status, &fields, asked.request_time, asked.response_time)?;
+    // RFC 9110 section 9.3.3: an answer to POST needs explicit freshness.
+    let is_guessed = matches!(admitted.freshness.source(), LifetimeSource::Heuristic | LifetimeSource::None);
+    if plan.posted.is_some() && is_guessed { Err(Refusal::Policy) } else { Ok(admitted) }
 }
 
 /// The response is one client's alone: everybody else is sent to the origin, and the key is remembered, so that its
@@ -220,14 +230,16 @@ fn updated<F: OwnedLines>(plan: &Plan<F>, stored: &Object, response: &Response, 
         Renewal::Untouched => return Update::Untouched,
         Renewal::Withdrawn(_) => return Update::Withdrawn,
     };
-    let Ok(head) = StoredHead::from_lines(status, storable(&merged, &admitted.withheld)) else {
+    let vary = plan.vary_line(&merged, status, Some(stored.body.len()));
+    let lines = storable(&merged, &admitted.withheld).chain(vary);
+    let Ok(head) = StoredHead::from_lines(status, lines) else {
         return Update::Withdrawn;
     };
     let tags = groups::tags_of(&as_sent, plan.scheme, &plan.host);
     Update::Renewed(Box::new(Object::new(Parts {
         head,
         freshness: admitted.freshness,
-        vary: VaryFacts::of(&admitted.vary, &plan.fields),
+        vary: plan.vary_facts(admitted.vary),
         tags: if tags.is_empty() { stored.tags.clone() } else { tags },
         born: asked.born,
         ..stored.parts().clone()
@@ -256,19 +268,22 @@ async fn store<F: OwnedLines>(
     let tags = groups::tags_of(&OriginFields(&response.headers), plan.scheme, &plan.host);
     take_over(&mut response.headers, || asked.response_time);
     let fields = OriginFields(&response.headers);
-    let Ok(head) = StoredHead::from_lines(response.status.as_u16(), storable(&fields, &admitted.withheld)) else {
+    let status = response.status.as_u16();
+    let vary = plan.vary_line(&fields, status, response.length);
+    let Ok(head) = StoredHead::from_lines(status, storable(&fields, &admitted.withheld).chain(vary)) else {
         // Larger than a stored head can be: it passes to the client that asked, and is not kept.
         return release(node, plan, lead, client, response, Refusal::Policy, asked.response_time);
     };
     let head = Arc::new(FillHead {
         head,
         freshness: admitted.freshness,
-        vary: VaryFacts::of(&admitted.vary, &plan.fields),
+        vary: plan.vary_facts(admitted.vary),
         tags,
         length: response.length,
         outcome: plan.outcome,
         born: asked.born,
         object_bytes_max: plan.policy().object_bytes_max,
+        generation: node.store.next_generation(),
     });
     if plan.site.early_hints && head.head.status() == 200 {
         early_hints::remember(node, lead.key(), &head);
@@ -278,9 +293,33 @@ async fn store<F: OwnedLines>(
     if lead.publish(head.clone()) == Retention::Window {
         node.metrics.here().not_stored.bump();
     }
-    match pump(node, &lead, response.body).await {
+    match receive(node, plan, &lead, &head, response.body).await {
         Ok((last, trailers)) => seal(node, &plan.site, lead, &head, &last, trailers).await,
         Err(broken) => lead.fail(broken),
+    }
+}
+
+/// The whole body, in several parts when the origin breaks off and can continue.
+async fn receive<F: OwnedLines>(
+    node: &Node,
+    plan: &Plan<F>,
+    lead: &Lead,
+    head: &FillHead,
+    mut body: headland_origin::ResponseBody,
+) -> Result<(Bytes, Option<HeaderMap>), Broken> {
+    let mut resume = Resume::of(head).filter(|_| plan.posted.is_none());
+    loop {
+        let broken = match pump(node, lead, body).await {
+            Ok((last, trailers)) => {
+                let length = lead.received() + last.len() as u64;
+                let whole = resume.as_ref().is_none_or(|resume| resume.is_whole(length));
+                return if whole { Ok((last, trailers)) } else { Err(Broken::INCOMPLETE) };
+            }
+            Err(broken) => broken,
+        };
+        // Nobody reads any more: no origin has failed.
+        let Some(resume) = resume.as_mut().filter(|_| broken != Broken::ABANDONED) else { return Err(broken) };
+        body = resume.rest(node, plan, lead.received()).await.ok_or(broken)?;
     }
 }
 
@@ -335,7 +374,7 @@ async fn seal(node: &Node, site: &Site, lead: Lead, head: &FillHead, last: &[u8]
             vary: head.vary.clone(),
             tags: head.tags.clone(),
             born: head.born,
-            generation: node.store.next_generation(),
+            generation: head.generation,
         });
         if keep(node, &object) && !sealed.is_outdated() {
             let object = Arc::new(object);

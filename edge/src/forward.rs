@@ -50,6 +50,8 @@ pub struct ForwardContext<'a> {
     pub loop_token: &'a HeaderValue,
     /// The client's own id if [`accepted_request_id`] took it, else a new one.
     pub request_id: &'a HeaderValue,
+    /// Codings are made at the edge: a fill asks for the representation without one.
+    pub identity_only: bool,
     /// How many more proxies an OPTIONS request may pass (RFC 9110 7.6.2).
     pub max_forwards: Option<u64>,
 }
@@ -95,9 +97,7 @@ pub fn forward_headers(fields: &impl OwnedLines, context: &ForwardContext<'_>) -
     });
     drop_nominated(fields, &mut headers);
     join_cookies(&mut headers);
-    if context.purpose == Purpose::Fill
-        && let Some(value) = codings::accept_encoding(fields)
-    {
+    if let Some(value) = fill_codings(fields, context) {
         headers.insert(header::ACCEPT_ENCODING, value);
     }
     client::add_identity(&mut headers, context);
@@ -125,9 +125,7 @@ pub fn forward_text(fields: &impl OwnedLines, context: &ForwardContext<'_>) -> O
     }
     let mut text = Vec::with_capacity(USUAL_BYTES);
     fields.copy_lines(&mut text, |name| passes(name, context.purpose, false));
-    if context.purpose == Purpose::Fill
-        && let Some(value) = codings::accept_encoding(fields)
-    {
+    if let Some(value) = fill_codings(fields, context) {
         encode::field(&mut text, b"accept-encoding", value.as_bytes());
     }
     client::write_identity(&mut text, context);
@@ -135,6 +133,15 @@ pub fn forward_text(fields: &impl OwnedLines, context: &ForwardContext<'_>) -> O
     encode::field(&mut text, b"cdn-loop", context.loop_token.as_bytes());
     encode::field(&mut text, b"x-request-id", context.request_id.as_bytes());
     Some(text)
+}
+
+/// The Accept-Encoding of a fill.
+fn fill_codings(fields: &impl Fields, context: &ForwardContext<'_>) -> Option<HeaderValue> {
+    match (context.purpose, context.identity_only) {
+        (Purpose::Pass, _) => None,
+        (Purpose::Fill, true) => Some(HeaderValue::from_static("identity")),
+        (Purpose::Fill, false) => codings::accept_encoding(fields),
+    }
 }
 
 /// Whether Connection names anything but its own words.

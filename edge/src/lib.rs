@@ -9,6 +9,7 @@ pub mod connection;
 pub mod counter;
 pub mod deliver;
 mod early_hints;
+pub mod edited;
 pub mod explain;
 pub mod fetching;
 pub mod fill;
@@ -26,6 +27,8 @@ pub mod origin_fields;
 pub mod purge;
 #[cfg(feature = "python")]
 mod python;
+pub mod queried;
+pub mod recoding;
 pub mod report;
 pub mod representation;
 pub mod request;

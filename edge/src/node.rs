@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::listener::Census;
 use crate::metrics::Metrics;
 use crate::purge::PurgeDesk;
+use crate::recoding::Workshop;
 use crate::request::Found;
 use crate::settings::Settings;
 use crate::snapshot::{Site, Snapshot, certificates};
@@ -30,6 +31,7 @@ pub struct Node {
     pub collapse: Collapse,
     pub uncacheable: Uncacheable,
     pub hints: EarlyHints,
+    pub workshop: Workshop,
     pub ledger: Arc<Ledger>,
     pub client: Arc<Client>,
     pub metrics: Metrics,
@@ -68,6 +70,7 @@ impl Node {
             }),
             uncacheable: Uncacheable::new(),
             hints: EarlyHints::default(),
+            workshop: Workshop::new(usize::from(settings.node.workers)),
             ledger: Arc::new(Ledger::new(LedgerLimits::default())),
             client: Client::new(settings.pool),
             metrics,

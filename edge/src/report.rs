@@ -1,8 +1,9 @@
 //! The node's counters as one JSON document, summed over workers: what the Python side turns into metrics.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use headland_cache::Outcome;
+use headland_cache::{Form, Outcome};
 use headland_origin::counters::FAULT_WORDS;
 use serde_json::{Value, json};
 
@@ -24,6 +25,8 @@ pub fn report(node: &Node) -> Value {
         "collapsed": sum(node, |worker| &worker.collapsed),
         "stale_served": stale_served(node),
         "store": store(node),
+        "recoding": recoding(node),
+        "tables": tables(node),
         "origin": origin(node),
         "connections": connections(node),
         "tls_handshakes": {
@@ -90,10 +93,32 @@ fn store(node: &Node) -> Value {
         "bytes": stats.bytes,
         "capacity_bytes": stats.capacity_bytes,
         "evictions": stats.evicted,
+        "variants_dropped": stats.variants_dropped,
         "fills": node.collapse.fills(),
         "fill_bytes": node.collapse.fill_bytes(),
         "stored": sum(node, |worker| &worker.stored),
         "not_stored": sum(node, |worker| &worker.not_stored),
+        "resumed": sum(node, |worker| &worker.resumed),
+    })
+}
+
+/// What is remembered beside the store.
+fn tables(node: &Node) -> Value {
+    let told = |(bytes, forgotten): (usize, u64)| json!({"bytes": bytes, "forgotten": forgotten});
+    json!({"alternates": told(node.ledger.alternates.usage()), "early_hints": told(node.hints.usage())})
+}
+
+fn recoding(node: &Node) -> Value {
+    let counters = &node.workshop.counters;
+    let count = |counter: &AtomicU64| counter.load(Relaxed);
+    let bodies: BTreeMap<_, _> =
+        Form::ALL.into_iter().map(|form| (form.name(), count(&counters.bodies[form as usize]))).collect();
+    json!({
+        "bodies": bodies,
+        "bytes_in": count(&counters.bytes_in),
+        "bytes_out": count(&counters.bytes_out),
+        "crowded": count(&counters.crowded),
+        "failed": count(&counters.failed),
     })
 }
 
@@ -108,6 +133,7 @@ fn origin(node: &Node) -> Value {
         "bytes": sum(node, |worker| &worker.origin_bytes),
         "connections_opened": counters.opened,
         "connections_reused": counters.reused,
+        "connections_opened_ahead": counters.opened_ahead,
         "open": connections.open,
         "idle": connections.idle,
         "errors": errors,

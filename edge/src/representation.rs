@@ -10,7 +10,7 @@ use headland_cache::invalidate::is_representation_of;
 use headland_cache::object::Parts;
 use headland_cache::stored_fields::storable;
 use headland_cache::{
-    Admitted, Body, Epoch, KeyBuffer, Object, RequestFacts, Scheme, Standing, StoredHead, Time, VaryFacts, admit,
+    Admitted, Body, Epoch, KeyBuffer, Object, RequestFacts, Scheme, Standing, StoredHead, Time, admit,
 };
 use headland_origin::Response;
 use http::{Method, StatusCode};
@@ -67,7 +67,9 @@ impl Posted {
     ) -> Option<Object> {
         let mut headers = response.headers.clone();
         take_over(&mut headers, || admitted.freshness.response_time());
-        let head = StoredHead::from_lines(200, storable(&OriginFields(&headers), &admitted.withheld)).ok()?;
+        let fields = OriginFields(&headers);
+        let vary = plan.vary_line(&fields, 200, Some(body.len() as u64));
+        let head = StoredHead::from_lines(200, storable(&fields, &admitted.withheld).chain(vary)).ok()?;
         let mut key = KeyBuffer::default();
         plan.key_of(&plan.target, &mut key);
         Some(Object::new(Parts {
@@ -75,7 +77,7 @@ impl Posted {
             head,
             body: Body::copy_of(body),
             trailers: None,
-            vary: VaryFacts::of(&admitted.vary, &plan.fields),
+            vary: plan.vary_facts(admitted.vary),
             tags: groups::tags_of(&OriginFields(&response.headers), plan.scheme, &plan.host),
             freshness: admitted.freshness,
             born: self.born,

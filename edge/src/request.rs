@@ -16,7 +16,7 @@ use std::sync::{Arc, LazyLock};
 
 use headland_cache::target::{TargetError, apply_query, canonical_host, canonical_target};
 use headland_cache::{
-    BypassReason, Fields, KeyBuffer, MissReason, Mode, Outcome, Policy, RequestFacts, Reuse, Scheme, Standing,
+    BypassReason, Fields, KeyBuffer, MissReason, Mode, Object, Outcome, Policy, RequestFacts, Reuse, Scheme, Standing,
     StoredHead, Time, assess,
 };
 use http::{HeaderValue, Method, StatusCode, header};
@@ -29,6 +29,7 @@ use crate::forward::{self, OwnedLines};
 use crate::metrics::Protocol;
 use crate::node::Node;
 use crate::purge::PurgeRequest;
+use crate::recoding;
 use crate::rules::{Decided, Verdict};
 use crate::snapshot::{Site, Snapshot};
 
@@ -113,6 +114,15 @@ pub fn walk<F: OwnedLines + Clone>(
     };
     if let Some(reason) = routed.bypasses() {
         return Next::Fetch(Box::new(routed.plan(snapshot, &scratch.target, Outcome::Bypass(reason))));
+    }
+    if routed.keys_body() {
+        let rules = &routed.site.rules;
+        if let Some(query) = rules.key_query(&routed.decided) {
+            apply_query(&mut scratch.target, query);
+        }
+        let mut plan = routed.plan(snapshot, &scratch.target, Outcome::Bypass(BypassReason::Method));
+        plan.keyed_by_body = true;
+        return Next::Fetch(Box::new(plan));
     }
     let keyed = routed.key(scratch);
     keyed.look_up(node, snapshot, scratch)
@@ -231,6 +241,9 @@ impl<'r, F: OwnedLines + Clone> Routed<'r, F> {
     /// Why the cache is left aside, if it is.
     fn bypasses(&self) -> Option<BypassReason> {
         let received = &self.received;
+        if self.keys_body() {
+            return (self.policy().mode == Mode::Bypass).then_some(BypassReason::Rule);
+        }
         if received.method != Method::GET && received.method != Method::HEAD {
             return Some(BypassReason::Method);
         }
@@ -239,6 +252,12 @@ impl<'r, F: OwnedLines + Clone> Routed<'r, F> {
             return Some(BypassReason::Request);
         }
         (self.policy().mode == Mode::Bypass).then_some(BypassReason::Rule)
+    }
+
+    /// Whether a rule caches the answers to what is asked in bodies.
+    fn keys_body(&self) -> bool {
+        let asks = |method: &Method| *method == Method::POST || method.as_str() == "QUERY";
+        asks(self.received.method) && self.received.upgrade.is_none() && self.site.rules.keys_body(&self.decided)
     }
 
     /// Routed -> Keyed: the key from the canonical form, after what the rules keep of the query.
@@ -274,6 +293,8 @@ impl<'r, F: OwnedLines + Clone> Routed<'r, F> {
             key: None,
             outcome,
             stored: None,
+            keyed_by_body: false,
+            posted: None,
             interim: None,
         }
     }
@@ -284,7 +305,12 @@ impl<F: OwnedLines + Clone> Keyed<'_, F> {
     fn look_up(self, node: &Node, snapshot: &Arc<Snapshot>, scratch: &Scratch) -> Next<F> {
         let key = scratch.key.key();
         let now = self.routed.received.now;
-        let found = node.find(key, self.routed.received.fields);
+        let Routed { received, site, decided, .. } = &self.routed;
+        let found = if site.rules.edits_request(decided) {
+            node.find(key, &site.rules.edited(decided, received.fields))
+        } else {
+            node.find(key, received.fields)
+        };
         let (object, standing) = match found {
             Found::Object(object, standing) => (object, standing),
             Found::Nothing => {
@@ -300,7 +326,12 @@ impl<F: OwnedLines + Clone> Keyed<'_, F> {
         let reuse = assess(&self.facts, decided.policy(&self.routed.site.policy), &object.freshness, standing, now);
         match reuse {
             Reuse::Serve(outcome) => {
-                let mut answer = deliver::stored(&object, &self.facts, outcome, now).of(self.routed.site);
+                let Some(answer) = self.present(node, &object, outcome) else {
+                    drop(decided);
+                    let plan = self.cached_plan(snapshot, scratch, outcome, Some((object, standing)));
+                    return Next::Fetch(Box::new(plan));
+                };
+                let mut answer = answer.of(self.routed.site);
                 self.edit(&decided, &mut answer);
                 drop(decided);
                 let refresh = (outcome == Outcome::StaleWhileRevalidate)
@@ -319,6 +350,22 @@ impl<F: OwnedLines + Clone> Keyed<'_, F> {
         }
     }
 
+    /// The answer from a stored object, in the form that the client wants; none when that has to be made first.
+    fn present(&self, node: &Node, object: &Object, outcome: Outcome) -> Option<Answer> {
+        let Received { fields, now, .. } = &self.routed.received;
+        let as_it_is = || deliver::stored(object, &self.facts, outcome, *now);
+        let Some(rules) = &self.routed.site.recoding else { return Some(as_it_is()) };
+        let (status, length) = (object.head.status(), object.body.len());
+        let Some(form) = rules.wanted(*fields, &self.facts, &object.head, status, Some(length)) else {
+            return Some(as_it_is());
+        };
+        if let Some(made) = recoding::made(node, object, form) {
+            return Some(recoding::stored(object, &made, &self.facts, outcome, *now));
+        }
+        let answer = as_it_is();
+        recoding::is_head_alone(&answer).then(|| recoding::head_alone(answer, form))
+    }
+
     /// A fresh response that is stored for another target and declares itself good for this one. What would have to be
     /// validated is fetched for its own target instead.
     fn equivalent(&self, node: &Node, scratch: &Scratch) -> Option<Answer> {
@@ -326,11 +373,14 @@ impl<F: OwnedLines + Clone> Keyed<'_, F> {
         if !site.no_vary_search {
             return None;
         }
-        let (object, standing) = node.find_equivalent(scratch.key.key(), received.fields)?;
+        let varied = site.rules.edited(&self.routed.decided, received.fields);
+        let (object, standing) = node.find_equivalent(scratch.key.key(), &varied)?;
         let decided = self.routed.decided_with(&scratch.target, &object.head);
         let reuse = assess(&self.facts, decided.policy(&site.policy), &object.freshness, standing, received.now);
         let Reuse::Serve(Outcome::Hit) = reuse else { return None };
-        let mut answer = deliver::stored(&object, &self.facts, Outcome::Hit, received.now).of(site);
+        // What would have to be made first is the business of the target that it is stored for.
+        let as_it_is = || deliver::stored(&object, &self.facts, Outcome::Hit, received.now);
+        let mut answer = self.present(node, &object, Outcome::Hit).unwrap_or_else(as_it_is).of(site);
         self.edit(&decided, &mut answer);
         Some(answer)
     }
@@ -396,6 +446,6 @@ pub enum Found {
     Object(Arc<headland_cache::Object>, Standing),
 }
 
-fn only_if_cached() -> Answer {
+pub fn only_if_cached() -> Answer {
     Answer::error(StatusCode::GATEWAY_TIMEOUT, "nothing stored satisfies only-if-cached")
 }

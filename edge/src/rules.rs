@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use headland_cache::policy::{Mode, Policy};
 use headland_cache::target::{QueryPolicy, apply_query};
-use headland_cache::{DeltaSeconds, Fields};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use headland_cache::{DeltaSeconds, Fields, language};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use smallvec::SmallVec;
 
 use crate::condition::{RequestView, ResponseView, Test, cookie};
+use crate::edited::Edited;
 use crate::settings::{Action, CacheMode, HeaderEdit, QuerySettings, RuleSettings};
 
 /// How many rules one request remembers as matched; more are applied but not remembered inline.
@@ -42,6 +43,8 @@ enum Act {
     KeyHeaders(Box<[Box<str>]>),
     /// Each name as it is written, and as its part of the key is called.
     KeyCookies(Box<[(Box<str>, Box<str>)]>),
+    KeyBody(bool),
+    Languages(Box<[Box<str>]>),
     RequestHeader(Edit),
     ResponseHeader(Edit),
     Redirect(u16, Box<str>),
@@ -88,7 +91,9 @@ pub struct Decided {
 pub struct Rules {
     list: Box<[Rule]>,
     any_needs_response: bool,
+    any_request_edit: bool,
     any_response_edit: bool,
+    any_key_body: bool,
 }
 
 impl Decided {
@@ -109,8 +114,11 @@ impl Rules {
             return Err(format!("more than {} rules", u16::MAX));
         }
         let any_needs_response = rules.iter().any(|rule| rule.needs_response);
-        let any_response_edit = rules.iter().any(|r| r.actions.iter().any(|a| matches!(a, Act::ResponseHeader(_))));
-        Ok(Rules { list: rules, any_needs_response, any_response_edit })
+        let any = |is: fn(&Act) -> bool| rules.iter().any(|rule| rule.actions.iter().any(is));
+        let any_request_edit = any(Act::edits_request);
+        let any_response_edit = any(|act| matches!(act, Act::ResponseHeader(_)));
+        let any_key_body = any(|act| matches!(act, Act::KeyBody(_)));
+        Ok(Rules { list: rules, any_needs_response, any_request_edit, any_response_edit, any_key_body })
     }
 
     pub fn is_empty(&self) -> bool {
@@ -231,15 +239,50 @@ impl Rules {
 
     /// Whether the request's header needs editing at all.
     pub fn edits_request(&self, decided: &Decided) -> bool {
-        self.acts(decided).any(|act| matches!(act, Act::RequestHeader(_)))
+        self.any_request_edit && self.acts(decided).any(Act::edits_request)
     }
 
     pub fn edit_request(&self, decided: &Decided, headers: &mut HeaderMap) {
         for act in self.acts(decided) {
-            if let Act::RequestHeader(edit) = act {
-                edit.apply(headers);
+            match act {
+                Act::RequestHeader(edit) => edit.apply(headers),
+                Act::Languages(offered) => {
+                    let best = language::best(offered, headers.named("accept-language"));
+                    if let Ok(value) = HeaderValue::from_str(best) {
+                        headers.insert(header::ACCEPT_LANGUAGE, value);
+                    }
+                }
+                _ => {}
             }
         }
+    }
+
+    /// The request's fields as [`Rules::edit_request`] leaves them, without a copy.
+    pub fn edited<'r, F: Fields>(&'r self, decided: &'r Decided, fields: &'r F) -> Edited<'r, F> {
+        let mut edited = Edited::new(fields);
+        if !self.any_request_edit {
+            return edited;
+        }
+        for act in self.acts(decided) {
+            match act {
+                Act::RequestHeader(Edit::Set(name, value)) => edited.set(name.as_str(), value.as_bytes()),
+                Act::RequestHeader(Edit::Add(name, value)) => edited.add(name.as_str(), value.as_bytes()),
+                Act::RequestHeader(Edit::Remove(name)) => edited.remove(name.as_str()),
+                Act::Languages(offered) => {
+                    let best = language::best(offered, edited.named("accept-language"));
+                    edited.set("accept-language", best.as_bytes());
+                }
+                _ => {}
+            }
+        }
+        edited
+    }
+
+    /// Whether the request's body is part of its key.
+    pub fn keys_body(&self, decided: &Decided) -> bool {
+        let last =
+            || self.acts(decided).filter_map(|act| if let Act::KeyBody(it) = act { Some(*it) } else { None }).last();
+        self.any_key_body && last().unwrap_or(false)
     }
 
     /// Whether the answer's header needs editing at all.
@@ -316,6 +359,9 @@ impl Act {
             Action::KeyCookies(names) => Act::KeyCookies(
                 names.iter().map(|name| (name.as_str().into(), format!("cookie:{name}").into())).collect(),
             ),
+            Action::KeyBody(keyed) => Act::KeyBody(*keyed),
+            Action::Languages(names) if names.is_empty() => return Err("no language is named".to_owned()),
+            Action::Languages(names) => Act::Languages(names.iter().map(|name| name.as_str().into()).collect()),
             Action::RequestHeader(edit) => Act::RequestHeader(compile_edit(edit)?),
             Action::ResponseHeader(edit) => Act::ResponseHeader(compile_edit(edit)?),
             Action::Redirect { status, location } => Act::Redirect(redirect_status(*status)?, location.as_str().into()),
@@ -323,6 +369,10 @@ impl Act {
             Action::Deny { status } => return Err(format!("{status} is no status to deny with (400 to 599)")),
             Action::Origin(name) => Act::Origin(name.as_str().into()),
         })
+    }
+
+    fn edits_request(&self) -> bool {
+        matches!(self, Act::RequestHeader(_) | Act::Languages(_))
     }
 
     fn changes_policy(&self) -> bool {
@@ -350,8 +400,8 @@ impl Act {
 
     fn what(&self) -> &'static str {
         match self {
-            Act::KeyQuery(_) | Act::KeyHeaders(_) | Act::KeyCookies(_) => "the cache key",
-            Act::RequestHeader(_) => "a request header",
+            Act::KeyQuery(_) | Act::KeyHeaders(_) | Act::KeyCookies(_) | Act::KeyBody(_) => "the cache key",
+            Act::RequestHeader(_) | Act::Languages(_) => "a request header",
             Act::Redirect(..) => "a redirect",
             Act::Deny(_) => "a refusal",
             Act::Origin(_) => "the origin",

@@ -130,7 +130,29 @@ pub struct SiteSettings {
     pub no_vary_search: bool,
     /// Whether clients are told the links of a response before the origin answers.
     pub early_hints: bool,
+    /// What is compressed at the edge; null leaves the coding to the origin.
+    pub compression: Option<CompressionSettings>,
     pub rules: Vec<RuleSettings>,
+}
+
+/// What the node compresses itself, and for whom it undoes what the origin compressed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompressionSettings {
+    /// The preferred coding first.
+    pub codings: Vec<CodingName>,
+    /// Media types in lower case, `text/html` or `text/*`.
+    pub types: Vec<String>,
+    /// Shorter bodies are left as they are.
+    pub bytes_min: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CodingName {
+    Gzip,
+    Br,
+    Zstd,
 }
 
 /// One rule: when the condition holds, then the actions happen, in order.
@@ -214,6 +236,10 @@ pub enum Action {
     KeyHeaders(Vec<String>),
     /// Cookies whose values take part in the key.
     KeyCookies(Vec<String>),
+    /// The body of POST and QUERY takes part in the key, and their answers are cached.
+    KeyBody(bool),
+    /// Accept-Language becomes the one of these that the client likes best.
+    Languages(Vec<String>),
     RequestHeader(HeaderEdit),
     ResponseHeader(HeaderEdit),
     Redirect {

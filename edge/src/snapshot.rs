@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use headland_cache::Fields;
 use headland_cache::policy::{Mode, Policy};
+use headland_cache::{Fields, Form, RecodingRules};
 use headland_origin::Group;
 use http::{HeaderValue, Method};
 
@@ -20,7 +20,7 @@ use crate::metrics::{Metrics, Protocol, SiteMetrics};
 use crate::network::Networks;
 use crate::route::Routes;
 use crate::rules::{Decided, Rules};
-use crate::settings::{CacheSettings, Settings, SiteSettings};
+use crate::settings::{CacheSettings, CodingName, CompressionSettings, Settings, SiteSettings};
 use crate::tls::Certificates;
 
 /// Origin groups by name.
@@ -37,6 +37,8 @@ pub struct Site {
     pub no_vary_search: bool,
     /// Whether clients are told the links of a response before the origin answers.
     pub early_hints: bool,
+    /// What the node codes itself; none leaves that to the origin.
+    pub recoding: Option<RecodingRules>,
     pub rules: Rules,
 }
 
@@ -173,8 +175,22 @@ fn compile_site(site: &SiteSettings, settings: &Settings, groups: &Groups, metri
         policy,
         no_vary_search: site.no_vary_search,
         early_hints: site.early_hints,
+        recoding: site.compression.as_ref().map(recoding_rules),
         rules,
     })
+}
+
+fn recoding_rules(settings: &CompressionSettings) -> RecodingRules {
+    let form = |name: &CodingName| match name {
+        CodingName::Gzip => Form::Gzip,
+        CodingName::Br => Form::Brotli,
+        CodingName::Zstd => Form::Zstd,
+    };
+    RecodingRules {
+        offered: settings.codings.iter().map(form).collect(),
+        types: settings.types.iter().map(|media_type| media_type.as_str().into()).collect(),
+        bytes_min: settings.bytes_min,
+    }
 }
 
 /// Loads the certificates of a snapshot.

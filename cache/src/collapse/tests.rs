@@ -59,6 +59,7 @@ fn head(length: Option<u64>, object_bytes_max: u64) -> Arc<FillHead> {
         outcome: Outcome::Miss(MissReason::Absent),
         born: Epoch(0),
         object_bytes_max,
+        generation: 0,
     })
 }
 

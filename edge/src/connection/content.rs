@@ -11,6 +11,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame};
 
 use crate::answer::Content;
+use crate::recoding::Reader;
 
 /// Content that is read to its end.
 pub enum Source {
@@ -18,6 +19,7 @@ pub enum Source {
     Here(VecDeque<Bytes>),
     Fill(FillReader),
     Origin(ResponseBody),
+    Recoded(Reader),
 }
 
 /// One step of content.
@@ -41,6 +43,7 @@ impl Source {
             Content::Parts(pieces) => Source::Here(pieces.into()),
             Content::Fill(reader) => Source::Fill(reader),
             Content::Origin(body) => Source::Origin(body),
+            Content::Recoded(reader) => Source::Recoded(reader),
         }
     }
 
@@ -50,6 +53,7 @@ impl Source {
             Source::Here(pieces) => Poll::Ready(pieces.pop_front().map_or(Piece::End, Piece::Data)),
             Source::Fill(reader) => Pin::new(reader).poll_frame(cx).map(piece),
             Source::Origin(body) => Pin::new(body).poll_frame(cx).map(piece),
+            Source::Recoded(reader) => reader.poll(cx),
         }
     }
 }

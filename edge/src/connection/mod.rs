@@ -1,6 +1,6 @@
 //! One client connection: what it speaks is found out, then it is served until it ends.
 
-mod content;
+pub(crate) mod content;
 mod deadline;
 mod exchange;
 mod frames;

@@ -39,6 +39,7 @@ fn forward(setting: Setting, fields: &impl OwnedLines) -> HeaderMap {
         via: &via_value(Via::Http(Version::Http11), "pop1").unwrap(),
         loop_token: &HeaderValue::from_static("pop1"),
         request_id: &HeaderValue::from_static("minted"),
+        identity_only: false,
         max_forwards: None,
     };
     let headers = forward_headers(fields, &context);

@@ -1,0 +1,108 @@
+//! An origin that breaks off in the middle of a body is asked for the rest (RFC 9111 section 3.4, RFC 9110 sections
+//! 13.1.5 and 14.2): its readers see a pause instead of a broken transfer, and what was received is not lost.
+//!
+//! Only what is known to be the same representation is joined: a 200 with a strong entity tag, continued by a 206 with
+//! that very tag, that begins at the very byte which is missing, of a whole of the same length.
+
+use headland_cache::conditional::remove_conditions;
+use headland_cache::{FillHead, etag};
+use headland_origin::{RequestBody, Response, ResponseBody};
+use http::{HeaderValue, StatusCode, header};
+
+use crate::fetching::Plan;
+use crate::forward::{OwnedLines, Purpose};
+use crate::node::Node;
+
+/// How often one fill asks for the rest.
+const RESUMES_MAX: u32 = 3;
+
+/// What it takes to continue a body.
+pub struct Resume {
+    tag: HeaderValue,
+    /// Length of the whole, once it is known.
+    total: Option<u64>,
+    left: u32,
+}
+
+impl Resume {
+    /// None when parts of the response could not be told to belong together.
+    pub fn of(head: &FillHead) -> Option<Self> {
+        let refused = head.head.get("accept-ranges").is_some_and(|ranges| ranges.eq_ignore_ascii_case(b"none"));
+        let tag = head.head.etag().filter(|tag| etag::is_strong(tag))?;
+        if head.head.status() != 200 || refused {
+            return None;
+        }
+        Some(Resume { tag: HeaderValue::from_bytes(tag).ok()?, total: head.length, left: RESUMES_MAX })
+    }
+
+    /// The body from byte `at` on; none when the origin does not continue it.
+    pub async fn rest<F: OwnedLines>(&mut self, node: &Node, plan: &Plan<F>, at: u64) -> Option<ResponseBody> {
+        // Without a first byte there is nothing to continue: that is a retry's business.
+        if at == 0 {
+            return None;
+        }
+        self.left = self.left.checked_sub(1)?;
+        let mut request = plan.request(Purpose::Fill, RequestBody::Empty);
+        let mut fields = request.headers.to_map();
+        remove_conditions(&mut fields);
+        fields.insert(header::RANGE, HeaderValue::try_from(format!("bytes={at}-")).ok()?);
+        fields.insert(header::IF_RANGE, self.tag.clone());
+        request.headers = fields.into();
+        let response = node.client.fetch(plan.group(), request, None).await.ok()?;
+        self.continues(&response, at).then(|| {
+            node.metrics.here().resumed.bump();
+            response.body
+        })
+    }
+
+    /// Whether a body of this length is the whole.
+    pub fn is_whole(&self, length: u64) -> bool {
+        self.total.is_none_or(|total| total == length)
+    }
+
+    fn continues(&mut self, response: &Response, at: u64) -> bool {
+        let field = |name| response.headers.get(name);
+        if response.status != StatusCode::PARTIAL_CONTENT || field("etag") != Some(self.tag.as_bytes()) {
+            return false;
+        }
+        let Some((first, total)) = field("content-range").and_then(content_range) else { return false };
+        let agrees = first == at && self.total.is_none_or(|known| known == total);
+        self.total = Some(total);
+        agrees
+    }
+}
+
+/// First byte and length of the whole, where the part goes to the end (RFC 9110 section 14.4). A part that ends before, or
+/// a whole of unknown length, is not what was asked for.
+fn content_range(value: &[u8]) -> Option<(u64, u64)> {
+    let text = std::str::from_utf8(value).ok()?;
+    let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let number =
+        |digits: &str| digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<u64>().ok()).flatten();
+    let (first, last, total) = (number(first)?, number(last)?, number(total)?);
+    (first <= last && last.checked_add(1) == Some(total)).then_some((first, total))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rest_says_where_it_begins_and_goes_to_the_end() {
+        for (value, read) in [
+            ("bytes 5-9/10", Some((5, 10))),
+            ("bytes 5-8/10", None),
+            ("bytes 5-9/*", None),
+            ("bytes */10", None),
+            ("bytes 9-5/10", None),
+            ("bytes +5-9/10", None),
+            ("bytes 5-18446744073709551615/0", None),
+            ("items 5-9/10", None),
+            ("bytes 5-9", None),
+            ("bytes -9/10", None),
+        ] {
+            assert_eq!(content_range(value.as_bytes()), read, "{value}");
+        }
+    }
+}
