@@ -24,6 +24,7 @@ __all__ = [
     "glob",
     "header_name",
     "header_value",
+    "language",
     "location",
     "method",
     "named",

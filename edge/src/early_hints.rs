@@ -9,10 +9,10 @@ use headland_cache::early_hints::links_of;
 use headland_cache::{CacheKey, FillHead, Hints, Standing};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
-use crate::fetching::Plan;
 use crate::forward::OwnedLines;
 use crate::metrics::Protocol;
 use crate::node::Node;
+use crate::plan::Plan;
 
 /// Remembers what a shared response may have hinted at next time.
 pub fn remember(node: &Node, key: &CacheKey, head: &FillHead) {

@@ -24,6 +24,7 @@ pub mod multipart;
 pub mod network;
 pub mod node;
 pub mod origin_fields;
+pub mod plan;
 pub mod purge;
 #[cfg(feature = "python")]
 mod python;

@@ -16,9 +16,10 @@ use http::StatusCode;
 use http_body_util::{BodyExt, Full};
 
 use crate::answer::{Answer, ErrorTrace};
-use crate::fetching::{self, Plan};
+use crate::fetching;
 use crate::forward::OwnedLines;
 use crate::node::Node;
+use crate::plan::Plan;
 use crate::request::{Found, only_if_cached};
 
 /// The longest body that is keyed, in bytes.

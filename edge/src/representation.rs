@@ -15,10 +15,10 @@ use headland_cache::{
 use headland_origin::Response;
 use http::{Method, StatusCode};
 
-use crate::fetching::Plan;
 use crate::forward::OwnedLines;
 use crate::node::Node;
 use crate::origin_fields::{OriginFields, take_over};
+use crate::plan::Plan;
 
 /// When a POST was sent: the ledger's epoch and the time.
 #[derive(Debug, Clone, Copy)]

@@ -6,7 +6,7 @@
 //!
 //! Each step takes the state before it by value and returns the next one, or a [`Next`] that ends the walk. All of it
 //! is decided here without awaiting: what can be answered from memory is answered, all else becomes a
-//! [`crate::fetching::Plan`]. Delivering and Done belong to the connection that the request came on.
+//! [`crate::plan::Plan`]. Delivering and Done belong to the connection that the request came on.
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -24,10 +24,10 @@ use http::{HeaderValue, Method, StatusCode, header};
 use crate::answer::Answer;
 use crate::condition::{RequestView, ResponseView};
 use crate::deliver;
-use crate::fetching::Plan;
 use crate::forward::{self, OwnedLines};
 use crate::metrics::Protocol;
 use crate::node::Node;
+use crate::plan::Plan;
 use crate::purge::PurgeRequest;
 use crate::recoding;
 use crate::rules::{Decided, Verdict};

@@ -165,7 +165,7 @@ RULES = [
     ("redirect = '/x'\nredirect_status = 200", "redirect_status: expected 301, 302, 303, 307 or 308, got 200"),
     ("redirect = '/x'\ndeny = 403", "expected one of redirect and deny, got both"),
     ("redirect_status = 301\ndeny = 403", "redirect_status needs redirect"),
-    ("key = {}", "key: expected one of query, query_allow, query_drop, headers and cookies"),
+    ("key = {}", "key: expected one of query, query_allow, query_drop, headers, cookies and body"),
     (
         "key = { query = 'sort', query_drop = ['a'] }",
         "key: expected one of query, query_allow and query_drop, got query and",

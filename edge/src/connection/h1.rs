@@ -27,6 +27,7 @@ use crate::h1::{BodyFraming, FlatFields, HeadParser, Parsed, Refusal, RequestHea
 use crate::interims::Interims;
 use crate::metrics::Protocol;
 use crate::node::Node;
+use crate::plan::Plan;
 use crate::request::{Next, Received, Scratch, walk};
 use crate::snapshot::Snapshot;
 
@@ -261,7 +262,7 @@ impl Connection {
         &mut self,
         head: &RequestHead,
         snapshot: &Snapshot,
-        mut plan: Box<fetching::Plan<FlatFields>>,
+        mut plan: Box<Plan<FlatFields>>,
     ) -> Option<Answer> {
         let mut body = headland_origin::RequestBody::Empty;
         if head.framing != BodyFraming::Empty {

@@ -29,6 +29,7 @@ use crate::interims::Interims;
 use crate::limits::Limits;
 use crate::metrics::Protocol;
 use crate::node::Node;
+use crate::plan::Plan;
 use crate::request::{Next, Received, Scratch, walk};
 use crate::snapshot::Snapshot;
 
@@ -255,7 +256,7 @@ impl Exchange {
         None
     }
 
-    async fn fetch(mut self, mut plan: Box<fetching::Plan<HeaderMap>>, body: RecvStream) {
+    async fn fetch(mut self, mut plan: Box<Plan<HeaderMap>>, body: RecvStream) {
         let length =
             self.parts.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         if length.is_some_and(|length: u64| length > self.snapshot.limits.body_bytes_max) {

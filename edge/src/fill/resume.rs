@@ -9,9 +9,9 @@ use headland_cache::{FillHead, etag};
 use headland_origin::{RequestBody, Response, ResponseBody};
 use http::{HeaderValue, StatusCode, header};
 
-use crate::fetching::Plan;
 use crate::forward::{OwnedLines, Purpose};
 use crate::node::Node;
+use crate::plan::Plan;
 
 /// How often one fill asks for the rest.
 const RESUMES_MAX: u32 = 3;
