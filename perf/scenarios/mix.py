@@ -111,11 +111,11 @@ class FilesSeen:
 
 def _measures() -> dict[str, Measure]:
     return {
-        "cpu": Measure("cpu", "CPU per request", "us"),
-        "miss": Measure("miss", "Object miss ratio", "of all"),
+        "cpu": Measure("cpu", "A PoP in small, CPU per request", "us"),
+        "miss": Measure("miss", "A PoP in small, object miss ratio", "of all"),
         "byte-miss": Measure("byte-miss", "Byte miss ratio (what the origin sent)", "of all"),
         "p99": Measure("p99", f"TTFB p99 at {RATE:,.0f} requests/s", "us"),
-        "rss": Measure("rss", "Resident memory", "MiB"),
+        "rss": Measure("rss", "A PoP in small, resident memory", "MiB"),
         "memory": Measure("memory", "Memory and files of the cache", "MiB"),
     }
 
