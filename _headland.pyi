@@ -82,6 +82,9 @@ class Node:
     def drain(self, deadline_ms: int) -> bool:
         """Stop accepting and wait for running requests; whether all ended within the milliseconds."""
 
+    def advance_clock(self, by_ms: int) -> int:
+        """Put the node's clock forward, for tests without sleeping; gives its Unix time in ms."""
+
     def metrics(self) -> bytes:
         """Counters and histograms as one JSON document."""
 

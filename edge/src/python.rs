@@ -95,6 +95,12 @@ impl PyNode {
         })
     }
 
+    /// Virtual time for tests that run a node in their own process; nothing reachable from outside calls it.
+    fn advance_clock(&self, by_ms: u32) -> u64 {
+        self.node.clock.advance(u64::from(by_ms));
+        self.node.clock.now().as_millis()
+    }
+
     fn metrics<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         let text = py.detach(|| report(&self.node).to_string());
         PyBytes::new(py, text.as_bytes())
