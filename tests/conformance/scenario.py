@@ -2,9 +2,10 @@
 
 Each scenario of `scenarios/*.yaml` has `name`, `says` (the clause), `origin` (its answers in order, the last for all
 that follow) and `steps`. An answer has `status` (200), `fields` and `body` (the number of the request, from 1), or is
-`cut: true`: the connection breaks. A step has `method`, `path` (a suffix), `send` (fields), `body` and `after` (virtual
-seconds before it), and `expect`:
+`cut: true`: the connection breaks before the head, or `cut: body`: before the last byte. A step has `method`, `path` (a
+suffix), `send` (fields), `body` and `after` (virtual seconds before it), and `expect`:
 
+    broken                whether the transfer broke off; it must not have where nothing is said
     status, body          equal; the status is 200 where nothing is said
     cache                 our member of Cache-Status begins with this
     age                   seconds, one more allowed
@@ -31,7 +32,7 @@ from tests.virtual import VirtualNode
 
 DIRECTORY = Path(__file__).parent / "scenarios"
 STEP_WORDS = {"method", "path", "send", "body", "after", "expect"}
-EXPECT_WORDS = {"status", "body", "cache", "age", "fields", "absent", "asked", "carried", "carried_not"}
+EXPECT_WORDS = {"broken", "status", "body", "cache", "age", "fields", "absent", "asked", "carried", "carried_not"}
 ANSWER_WORDS = {"status", "fields", "body", "cut"}
 
 
@@ -68,11 +69,18 @@ class Run:
         answers = self.scenario.get("origin", [{}])
         answer = answers[min(len(self.got), len(answers)) - 1]
         assert answer.keys() <= ANSWER_WORDS, answer
-        if answer.get("cut"):
+        if answer.get("cut") is True:
             exchange.cut()
             return
         fields = [tuple(self._dated(line).split(": ", 1)) for line in answer.get("fields", [])]
-        exchange.answer(answer.get("status", 200), fields, answer.get("body", str(len(self.got))))  # type: ignore[arg-type]
+        status = answer.get("status", 200)
+        body = "" if status in {204, 304} else answer.get("body", str(len(self.got)))
+        if answer.get("cut") == "body":
+            exchange.begin(status, fields, len(body) + 1)  # type: ignore[arg-type]
+            exchange.send(body.encode())
+            exchange.cut()
+            return
+        exchange.answer(status, fields, body)  # type: ignore[arg-type]
 
     def _ask(self, step: dict[str, Any]) -> Answer:
         fields = [self._dated(line) for line in step.get("send", [])]
@@ -89,6 +97,9 @@ class Run:
     def _check(self, answer: Answer, expect: dict[str, Any], where: str) -> None:
         assert expect.keys() <= EXPECT_WORDS, where
         seen = f"{where}\n{answer}"
+        assert (answer.ended != 0) == expect.get("broken", False), seen
+        if answer.ended:
+            return
         assert answer.status == expect.get("status", 200), seen
         if "body" in expect:
             assert answer.body == str(expect["body"]).encode(), seen

@@ -1,8 +1,8 @@
-"""A shared cache by RFC 9111, small, slow and obviously right: what may be stored and what may be reused.
+"""A shared cache by RFC 9111, small, slow and obviously right: what may be stored and what may be reused, and when.
 
-Time stands still in it: a response is as old as its Age says on arrival, so that every branch of the freshness
-arithmetic is reached without waiting. It reads directives on its own and knows nothing of the code under test. Where
-the RFC leaves a choice, `Verdict.MAY` says so; where this cache documents its choice, the model takes that.
+Time is a number of seconds that the test puts forward; within `SLACK_S` of a boundary either side of it is right. It
+reads directives on its own and knows nothing of the code under test. Where the RFC leaves a choice, `Verdict.MAY` says
+so; where this cache documents its choice, the model takes that.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ import enum
 import re
 from dataclasses import dataclass, field
 
+SLACK_S = 2.0
+"""Seconds that real time may add while a schedule runs, rounding included."""
+ERRORS = {500, 502, 503, 504}
+"""RFC 5861 section 4: what something stale may stand in for."""
 HEURISTIC_STATUSES = {200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501}
 """RFC 9110 section 15.1, without 206."""
 
@@ -30,6 +34,10 @@ class Asked:
     method: str
     cache_control: str | None = None
     authorization: bool = False
+    range: bool = False
+    """Whether only the first two bytes are wanted."""
+    condition: bool = False
+    """Whether the client has the version `v`."""
     fields: tuple[tuple[str, str], ...] = ()
 
 
@@ -44,16 +52,21 @@ class Said:
     vary: str | None = None
     etag: str | None = None
     set_cookie: bool = False
+    dropped: bool = False
+    """The connection is closed instead."""
 
 
 @dataclass
 class Stored:
-    """One stored response: what the origin said, for whom, and which body it had."""
+    """One stored response: what the origin said, for whom, when, and which body it had."""
 
     said: Said
     chosen_by: dict[str, str]
     body: str | None
-    """None when nobody has seen it yet: the fetch was for a HEAD."""
+    """None when nobody has seen it whole yet."""
+    at_s: float
+    soft: bool = False
+    """Whether a soft purge came over it."""
 
 
 def directives(text: str | None) -> dict[str, str | None]:
@@ -87,9 +100,16 @@ def lifetime(said: Said) -> int | None:
     return None
 
 
-def fresh(said: Said) -> bool:
+def fresh_on_arrival(said: Said) -> bool:
     """RFC 9111 section 4.2."""
     return (lifetime(said) or 0) > age(said)
+
+
+def below(value: float, bound: float) -> Verdict:
+    """Whether a moment is before a boundary, as far as can be told."""
+    if value < bound - SLACK_S:
+        return Verdict.MUST
+    return Verdict.MAY if value < bound + SLACK_S else Verdict.MUST_NOT
 
 
 def storable(asked: Asked, said: Said) -> bool:
@@ -106,24 +126,79 @@ def storable(asked: Asked, said: Said) -> bool:
         return False
     if lifetime(said) is None and "public" not in given and said.status not in HEURISTIC_STATUSES:
         return False
-    return of_use(said) or said.etag is not None
+    return of_use(said) or said.etag is not None or windows(said) != (0, 0)
 
 
 def of_use(said: Said) -> bool:
     """Whether it can answer the next request: what is stored only to be validated may as well be left."""
-    return fresh(said) and "no-cache" not in directives(said.cache_control)
+    return fresh_on_arrival(said) and "no-cache" not in directives(said.cache_control)
 
 
-def demands(asked: Asked, said: Said) -> Verdict:
-    """Whether the request asks for more than a stored response that is `said` (RFC 9111 section 5.2.1)."""
+def windows(said: Said) -> tuple[int, int]:
+    """Seconds of stale-while-revalidate and stale-if-error (RFC 5861); must-revalidate and no-cache close both."""
+    given = directives(said.cache_control)
+    if {"must-revalidate", "no-cache"} & given.keys():
+        return (0, 0)
+    return seconds(given.get("stale-while-revalidate")) or 0, seconds(given.get("stale-if-error")) or 0
+
+
+def age_at(stored: Stored, now_s: float) -> float:
+    """RFC 9111 section 4.2.3."""
+    return age(stored.said) + (now_s - stored.at_s)
+
+
+def staleness(stored: Stored, now_s: float) -> float:
+    """Seconds since it expired; none while it is fresh."""
+    return max(0.0, age_at(stored, now_s) - (lifetime(stored.said) or 0))
+
+
+def freshness(stored: Stored, now_s: float) -> Verdict:
+    """RFC 9111 section 4.2: its lifetime exceeds its age, and no soft purge came over it."""
+    if stored.soft or not of_use(stored.said):
+        return Verdict.MUST_NOT
+    return below(age_at(stored, now_s), lifetime(stored.said) or 0)
+
+
+def demands(asked: Asked, stored: Stored, now_s: float) -> Verdict:
+    """Whether the request asks for more than a fresh response (RFC 9111 section 5.2.1)."""
     request = directives(asked.cache_control)
     if "no-cache" in request:
         return Verdict.MUST
-    at_most, left = seconds(request.get("max-age")), seconds(request.get("min-fresh"))
-    if at_most is not None and at_most <= age(said) + 1:
-        # Time does not quite stand still: a second may have passed.
-        return Verdict.MUST if at_most < age(said) else Verdict.MAY
-    return Verdict.MUST if left is not None and (lifetime(said) or 0) - age(said) < left else Verdict.MUST_NOT
+    at_most, least = seconds(request.get("max-age")), seconds(request.get("min-fresh"))
+    if at_most is not None:
+        return opposite(below(age_at(stored, now_s), at_most))
+    if least is not None:
+        return opposite(below(age_at(stored, now_s) + least, lifetime(stored.said) or 0))
+    return Verdict.MUST_NOT
+
+
+def opposite(verdict: Verdict) -> Verdict:
+    """The verdict on the contrary."""
+    return {Verdict.MUST: Verdict.MUST_NOT, Verdict.MUST_NOT: Verdict.MUST}.get(verdict, Verdict.MAY)
+
+
+def either(one: Verdict, other: Verdict) -> Verdict:
+    """Whether one of two things is so."""
+    if Verdict.MUST in (one, other):
+        return Verdict.MUST
+    return Verdict.MAY if Verdict.MAY in (one, other) else Verdict.MUST_NOT
+
+
+def stale_is_taken(asked: Asked, stored: Stored, now_s: float) -> Verdict:
+    """Whether it answers although it has expired (RFC 5861 section 3, RFC 9111 sections 4.2.4 and 5.2.1.2)."""
+    request, given = directives(asked.cache_control), directives(stored.said.cache_control)
+    if "no-cache" in given or request.keys() & {"no-cache", "max-age", "min-fresh"}:
+        return Verdict.MUST_NOT
+    stale_s = staleness(stored, now_s)
+    grace, accepted = below(stale_s, windows(stored.said)[0]), Verdict.MUST_NOT
+    closed = given.keys() & {"must-revalidate", "s-maxage"}
+    if "max-stale" in request and not closed and not stored.soft:
+        limit = request["max-stale"]
+        # RFC 9111 section 5.2.1.2: without a number any age is.
+        accepted = Verdict.MUST if limit is None else below(stale_s, seconds(limit) or 0)
+    if windows(stored.said)[0] == 0:
+        grace = Verdict.MUST_NOT
+    return either(grace, accepted)
 
 
 @dataclass
@@ -142,30 +217,53 @@ class Cache:
         alike = (each for each in self.stored if all(fields.get(n, "") == v for n, v in each.chosen_by.items()))
         return next(alike, None)
 
-    def hit(self, asked: Asked) -> Verdict:
+    def hit(self, asked: Asked, now_s: float) -> Verdict:
         """Whether the store answers without the origin."""
         if not self.known:
             return Verdict.MAY
         found = self.selected(asked)
         if found is None or asked.method not in {"GET", "HEAD"}:
             return Verdict.MUST_NOT
-        if not of_use(found.said):
+        is_fresh = freshness(found, now_s)
+        if is_fresh is Verdict.MUST:
+            verdict = opposite(demands(asked, found, now_s))
+        elif is_fresh is Verdict.MUST_NOT:
+            verdict = stale_is_taken(asked, found, now_s)
+        else:
+            verdict = Verdict.MAY
+        return _loosened(verdict, asked)
+
+    def stands_in(self, asked: Asked, now_s: float) -> Verdict:
+        """Whether what is stored answers for an origin that failed (RFC 5861 section 4)."""
+        if not self.known:
+            return Verdict.MAY
+        found = self.selected(asked)
+        if found is None or asked.method not in {"GET", "HEAD"} or "no-cache" in directives(found.said.cache_control):
             return Verdict.MUST_NOT
-        free = asked.authorization or "no-store" in directives(asked.cache_control)
-        usual = Verdict.MAY if free else Verdict.MUST
-        return {Verdict.MUST: Verdict.MUST_NOT, Verdict.MAY: Verdict.MAY, Verdict.MUST_NOT: usual}[
-            demands(asked, found.said)
-        ]
+        window = max(windows(found.said))
+        in_window = below(staleness(found, now_s), window) if window else Verdict.MUST_NOT
+        return _loosened(either(freshness(found, now_s), in_window), asked)
 
     def forget(self) -> None:
         """Everything is gone: a purge, or a write that succeeded (RFC 9111 section 4.4)."""
         self.stored.clear()
         self.known = True
 
-    def keep(self, asked: Asked, said: Said, body: str | None) -> None:
+    def soften(self) -> None:
+        """A soft purge: everything counts as stale from now on."""
+        for each in self.stored:
+            each.soft = True
+
+    def keep(self, asked: Asked, said: Said, body: str | None, now_s: float) -> None:
         """A response was stored: it takes the place of the one that was chosen by the same fields alike."""
         names = [name.strip().lower() for name in (said.vary or "").split(",") if name.strip()]
         fields = dict(asked.fields)
         chosen_by = {name: fields.get(name, "") for name in names}
         self.stored = [each for each in self.stored if each.chosen_by != chosen_by]
-        self.stored.insert(0, Stored(said, chosen_by, body))
+        self.stored.insert(0, Stored(said, chosen_by, body, now_s))
+
+
+def _loosened(verdict: Verdict, asked: Asked) -> Verdict:
+    """Who sends credentials or forbids storing may be served from the store or not."""
+    free = asked.authorization or "no-store" in directives(asked.cache_control)
+    return Verdict.MAY if free and verdict is Verdict.MUST else verdict
