@@ -3,9 +3,11 @@
 Every class may be used from any thread; calls that wait do so without holding the interpreter.
 """
 
-from typing import Final, Literal, final
+from typing import Final, Literal, TypeAlias, final
 
 __version__: Final[str]
+
+PurgeKind: TypeAlias = Literal["url", "path", "prefix", "wildcard", "regex", "host", "site", "tag", "all"]
 
 class SettingsError(ValueError):
     """A snapshot was refused as a whole; one sentence says why."""
@@ -20,7 +22,13 @@ OUTCOME_WORDS: Final[list[str]]
 class Ledger:
     """The purge rules in memory, which every hit is checked against."""
 
-    def __new__(cls, *, rules_max: int | None = None, prefix_rules_max: int | None = None) -> Ledger:
+    def __new__(
+        cls,
+        *,
+        rules_max: int | None = None,
+        prefix_rules_max: int | None = None,
+        pattern_rules_max: int | None = None,
+    ) -> Ledger:
         """A ledger without rules. Beyond the bounds the oldest are folded into broader rules."""
 
     def apply(self, kind: str, value: str, soft: bool, at_ms: int, epoch: int | None = None) -> int:
@@ -35,7 +43,7 @@ class Ledger:
     def epoch(self) -> int:
         """The newest epoch given out."""
 
-    def rules(self) -> list[tuple[Literal["url", "prefix", "host", "tag", "all"], str, bool, int, int]]:
+    def rules(self) -> list[tuple[PurgeKind, str, bool, int, int]]:
         """Every rule kept, oldest epoch first: kind, value, soft, at_ms, epoch."""
 
     def forget_until(self, epoch: int) -> None:
@@ -97,8 +105,20 @@ class Node:
     def explain(self, url: str, headers: list[tuple[str, str]], method: str = "GET") -> bytes:
         """What a GET would meet now, as one JSON document. Raises `ValueError`."""
 
-    def next_purge(self, timeout_ms: int) -> tuple[int, str, str, bool, str] | None:
-        """A PURGE of the data port that waits to be made durable: id, kind, value, soft, client address."""
+    def next_purge(self, timeout_ms: int) -> tuple[int, str, str, list[tuple[str, str]], str, bool] | None:
+        """A purge of the data port that waits: id, method, URL, fields, client address, whether that is allowed."""
 
-    def answer_purge(self, id: int, ok: bool, text: str) -> None:
-        """Answer it; `text` is the id of the purge, or in one sentence why it was not taken."""
+    def answer_purge(self, id: int, status: int, body: str) -> None:
+        """Answer it; `body` is a document of JSON."""
+
+    def forget_rules(self, until: int) -> int:
+        """Drop the rules up to an epoch as far as nothing older is stored or being fetched; the answer is how far.
+
+        Looks at everything that is stored.
+        """
+
+    def reach(self, purges: list[tuple[str, str]]) -> list[tuple[int, int]]:
+        """Objects and bytes that each purge (kind, value) would reach now; nothing is purged.
+
+        Looks at everything that is stored. Raises `ValueError`.
+        """

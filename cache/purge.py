@@ -14,8 +14,10 @@ import _headland
 
 __all__ = ["Kind", "PurgeRule", "apply", "canonical", "rules"]
 
-Kind = Literal["url", "prefix", "host", "tag", "all"]
-"""What a rule names: one URL over both schemes, all targets of a host that begin so, a host, a tag, everything."""
+Kind = Literal["url", "path", "prefix", "wildcard", "regex", "host", "site", "tag", "all"]
+"""What a rule names: one URL over both schemes, a path with every query, all targets of a host that begin so, those
+that fit a pattern with asterisks or an expression, a host, a name with every port (or all names below one), a tag,
+everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class PurgeRule:
 
     Attributes:
         kind: What it names.
-        value: A URL or prefix (the scheme may be left out), a host, a tag, or nothing for `all`.
+        value: A URL, path or prefix (the scheme may be left out), a pattern, a host, a name, a tag; nothing for `all`.
         soft: Whether what matches becomes stale instead of gone.
         at_ms: When it was asked for, Unix time in milliseconds.
         epoch: Its number; None until a ledger gives it one.

@@ -77,6 +77,9 @@ def _admin(settings: Settings) -> Iterator[Problem]:
         if token.name in first:
             yield Problem(("admin", "tokens", index, "name"), f'"{token.name}" is already the name of another token')
         first.setdefault(token.name, index)
+        for at, host in enumerate(token.sites):
+            if not any(host in site.hosts for site in settings.site):
+                yield Problem(("admin", "tokens", index, "sites", at), f'no site has the host "{host}"')
 
 
 def _is_local(admin: AdminSettings) -> bool:

@@ -35,6 +35,11 @@ class Configuration:
     """Where purges are kept over a restart; None keeps nothing."""
     snapshot: bytes = field(repr=False)
 
+    @property
+    def sites(self) -> dict[str, tuple[str, ...]]:
+        """The host patterns of each site; a site is called by its first host."""
+        return {site.hosts[0]: tuple(site.hosts) for site in self.settings.site}
+
 
 def load(file: FilePath, overrides: Mapping[Path, Any] | None = None) -> Configuration:
     """Read a TOML file; `overrides` are keys of the command line, which win."""

@@ -10,7 +10,7 @@ The context belongs to the thread of the admin event loop. `node` and `ledger` m
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 
 __all__ = [
     "AdminContext",
+    "DataPortPurge",
     "LedgerFace",
     "NodeFace",
     "PurgeHandler",
@@ -53,21 +54,41 @@ class NodeFace(Protocol):
     def canonical_url(self, url: str) -> tuple[str, str, str]:
         """Scheme, host and target of a URL as the cache knows it. Raises `ValueError` with one sentence."""
 
+    def reach(self, purges: list[tuple[str, str]]) -> list[tuple[int, int]]:
+        """Objects and bytes that each purge (kind, value) would reach now. Raises `ValueError`."""
+
+    def forget_rules(self, until: int) -> int:
+        """Drop the purge rules up to an epoch as far as nothing older is stored; the answer is how far."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataPortPurge:
+    """A request to purge that came in on the data port, as the core hands it over."""
+
+    method: str
+    """`PURGE`, `BAN`, `PURGEKEYS`, or `PURGEALL` for the GET that means it."""
+    url: str
+    """Canonical, by the key rules of its site."""
+    fields: tuple[tuple[str, str], ...] = field(repr=False)
+    """The header fields that may matter for it."""
+    client: str
+    allowed: bool
+    """Whether its address may purge without a token."""
+
 
 class Receipt(Protocol):
-    """What a purge handler says of a purge that it took."""
+    """What a purge handler answers."""
 
     @property
-    def ok(self) -> bool:
-        """Whether the rule is durable and in force."""
+    def status(self) -> int:
+        """The HTTP status; 200 only when the rules are durable and in force."""
 
     @property
-    def text(self) -> str:
-        """The id of the purge, or in one sentence why it was not taken; the core makes the answer of it."""
+    def body(self) -> str:
+        """A document of JSON."""
 
 
-PurgeHandler = Callable[[str, str, bool, str], Awaitable[Receipt]]
-"""Takes kind (`url`, `prefix`, `host`, `tag`, `all`), value, soft, and the client's address."""
+PurgeHandler = Callable[[DataPortPurge], Awaitable[Receipt]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +98,8 @@ class Token:
     name: str
     secret: str = field(repr=False)
     scopes: frozenset[str]
+    sites: frozenset[str] = frozenset()
+    """The names of the sites that it is bound to; all when empty."""
 
 
 @dataclass(slots=True)
@@ -104,6 +127,8 @@ class AdminContext:
     canonicalise: Callable[[str], tuple[str, str, str]]
     """Scheme, host and target of a URL as the cache knows it: `node.canonical_url`."""
     tokens: tuple[Token, ...] = ()
+    sites: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The host patterns of each site by its name."""
     reload_state: ReloadState = field(default_factory=ReloadState)
     on_purge: list[PurgeHandler] = field(default_factory=list)
     """Handlers for purges that come in on the data port; extensions append theirs."""

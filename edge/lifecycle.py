@@ -84,6 +84,7 @@ class Service:
             state_dir=_state_dir(self.configuration, undo),
             canonicalise=self.node.canonical_url,
             tokens=self.configuration.tokens,
+            sites=self.configuration.sites,
             reload_state=ReloadState(success_at_s=time.time()),
         )
         door = _admin_door(settings, undo)
@@ -154,7 +155,7 @@ class Service:
                 _say(f"reload refused, the running configuration stays:\n{error}")
                 return
             self.configuration = fresh
-            self.context.tokens = fresh.tokens
+            self.context.tokens, self.context.sites = fresh.tokens, fresh.sites
             state.success, state.error, state.success_at_s = True, "", time.time()
             _say(f"reloaded {fresh.source}")
 

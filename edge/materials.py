@@ -68,12 +68,18 @@ def read_materials(settings: Settings, base: FilePath) -> Materials:
         materials.trust[name] = _trust(reader, ("origin", name), origin)
     for index, token in enumerate(settings.admin.tokens):
         secret = _secret(reader, ("admin", "tokens", index), token)
-        materials.tokens += [Token(token.name, secret, frozenset(token.scope))] if secret else []
+        if secret:
+            materials.tokens.append(Token(token.name, secret, frozenset(token.scope), _site_names(settings, token)))
     materials.log_path = _log_path(reader, settings.log)
     for index, site in enumerate(settings.site):
         if site.policy is not None:
             materials.policies[index] = reader.policy(("site", index, "policy"), site.policy)
     return materials
+
+
+def _site_names(settings: Settings, token: TokenSettings) -> frozenset[str]:
+    """The sites that a token is bound to, by their first hosts; `edge.checks` refuses unknown ones."""
+    return frozenset(site.hosts[0] for site in settings.site if set(site.hosts) & set(token.sites))
 
 
 @dataclass(frozen=True, slots=True)

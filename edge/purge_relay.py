@@ -1,4 +1,4 @@
-"""`PURGE` on the data port: from the core, where it waits, to whoever makes it durable, and back.
+"""Purges on the data port: from the core, where it waits, to whoever makes it durable, and back.
 
 One thread asks the core for the next purge, which costs nothing while none comes. Each is handled on the admin event
 loop, several at a time; the core bounds how many may wait, and answers the client when the handler has.
@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from http import HTTPStatus
 from types import TracebackType
 from typing import Final, Self
 
+import orjson
+
 from _headland import Node
-from edge.context import PurgeHandler
+from edge.context import DataPortPurge, PurgeHandler
 
 __all__ = ["PurgeRelay"]
 
@@ -45,23 +48,28 @@ class PurgeRelay:
             purge = self._node.next_purge(WAIT_MS)
             if purge is None:
                 continue
-            coroutine = self._handle(*purge)
+            number, method, url, fields, client, allowed = purge
+            coroutine = self._handle(number, DataPortPurge(method, url, tuple(fields), client, allowed))
             try:
                 asyncio.run_coroutine_threadsafe(coroutine, self._loop)
             except RuntimeError:  # the loop has closed while the core still had one
                 coroutine.close()
-                self._node.answer_purge(purge[0], False, "the node is stopping")
+                self._node.answer_purge(number, 503, _refusal("the node is stopping"))
                 return
 
-    async def _handle(self, number: int, kind: str, value: str, soft: bool, client: str) -> None:
+    async def _handle(self, number: int, purge: DataPortPurge) -> None:
         """Every handler must take it; without any, nothing would make it durable."""
-        ok, text = False, "this node takes no purges on its data port"
+        status, body = 503, _refusal("this node takes no purges on its data port")
         try:
             for handler in self._handlers:
-                receipt = await handler(kind, value, soft, client)
-                ok, text = receipt.ok, receipt.text
-                if not ok:
+                receipt = await handler(purge)
+                status, body = receipt.status, receipt.body
+                if status != HTTPStatus.OK:
                     break
         except Exception as error:  # noqa: BLE001 - the client must hear of whatever it was
-            ok, text = False, f"the purge was not taken: {error}"
-        self._node.answer_purge(number, ok, text)
+            status, body = 503, _refusal(f"the purge was not taken: {error}")
+        self._node.answer_purge(number, status, body)
+
+
+def _refusal(sentence: str) -> str:
+    return orjson.dumps({"status": "error", "detail": sentence}).decode()

@@ -146,11 +146,21 @@ class TokenSettings(BaseModel):
         None, min_length=1, description="The file with the secret, instead of env; beside this file."
     )
     scope: Annotated[
-        list[Literal["purge", "purge:url", "purge:prefix", "purge:host", "purge:tag", "purge:all", "read"]],
+        list[
+            Literal[
+                "purge", "purge:url", "purge:prefix", "purge:pattern", "purge:host", "purge:tag", "purge:all", "read"
+            ]
+        ],
         Field(min_length=1),
         BeforeValidator(_listed),
     ] = Field(
         description="What it may: purge (all kinds) or purge:KIND, and read (metrics, explain, what was purged).",
+    )
+    sites: Annotated[list[Annotated[str, AfterValidator(_host)]], Field(max_length=1000), BeforeValidator(_listed)] = (
+        Field(
+            default_factory=list,
+            description="Sites, each by one of its hosts, to which its purges are bound; all when empty.",
+        )
     )
 
 
@@ -250,11 +260,17 @@ class LogSettings(BaseModel):
 
 
 class PurgeSettings(BaseModel):
-    """The method PURGE on the addresses for clients."""
+    """The methods PURGE, BAN and PURGEKEYS on the addresses for clients."""
 
     model_config = _TABLE
 
-    allow: Networks = Field(default_factory=list, description="Networks that may PURGE there; nobody when empty.")
+    allow: Networks = Field(
+        default_factory=list, description="Networks that may purge there without a token; none when empty."
+    )
+    nginx_helper: bool = Field(
+        default=False,
+        description="Whether GET of /purge/PATH and /purgeall from there is a purge, too, as nginx-helper asks.",
+    )
 
 
 class SiteSettings(BaseModel):

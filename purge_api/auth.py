@@ -4,7 +4,9 @@ The presented secret is hashed and compared with the hash of every token, with `
 early, so that the time taken tells neither how much of a secret was right nor which token it was nor how long it is. A
 token in the query, in the body or in a cookie is never looked at.
 
-Scopes: `purge` (every kind), `purge:url`, `purge:prefix`, `purge:host`, `purge:tag`, `purge:all`, `read`.
+Scopes: `purge` (every kind), `purge:url` (also by path), `purge:prefix`, `purge:pattern` (wildcard, regex),
+`purge:host` (also by site), `purge:tag`, `purge:all`, `read`. A token may be bound to sites; then it purges what is
+named by a host of them, and nothing by tag, because a tag may be on anything.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ from dataclasses import dataclass
 
 from purge_api.context import TokenFace
 from purge_api.errors import Refused
+from purge_api.items import host_of
+from purge_api.sites import Sites
+from purge_api.vocabulary import SCOPE_OF
 
 __all__ = ["Identity", "Tokens", "presented"]
 
@@ -30,10 +35,12 @@ class Identity:
 
     name: str
     scopes: frozenset[str]
+    sites: frozenset[str] = frozenset()
+    """The names of the sites that it is bound to; all when empty."""
 
     def may_purge(self, kind: str) -> bool:
         """Whether it may purge by this kind."""
-        return "purge" in self.scopes or f"purge:{kind}" in self.scopes
+        return "purge" in self.scopes or f"purge:{SCOPE_OF[kind]}" in self.scopes
 
     def may_read(self) -> bool:
         """Whether it may see the purges of others."""
@@ -42,7 +49,20 @@ class Identity:
     def require_purge(self, kind: str) -> None:
         """Raises `Refused` with 403 when it may not purge by this kind."""
         if not self.may_purge(kind):
-            raise Refused(403, "scope", f"token {self.name!r} has neither the scope purge nor purge:{kind}")
+            scope = SCOPE_OF[kind]
+            raise Refused(403, "scope", f"token {self.name!r} has neither the scope purge nor purge:{scope}")
+
+    def require_sites(self, kind: str, values: Iterable[str], sites: Sites) -> None:
+        """Raises `Refused` with 403 when a canonical value is not of a site that it is bound to."""
+        if not self.sites:
+            return
+        for index, value in enumerate(values):
+            host = host_of(kind, value)
+            site = None if host is None else sites.named(host) if kind == "site" else sites.of_host(host)
+            if site not in self.sites:
+                bound = ", ".join(sorted(self.sites))
+                detail = f"token {self.name!r} is bound to {bound}; item {index} is not of it alone"
+                raise Refused(403, "site", detail, extra={"index": index})
 
     def require_read(self) -> None:
         """Raises `Refused` with 403 when it may not see the purges of others."""
@@ -54,7 +74,7 @@ class Tokens:
     """The tokens in force; made anew when the configuration changes."""
 
     def __init__(self, tokens: Iterable[TokenFace]) -> None:
-        self._known = [(_digest(token.secret), Identity(token.name, frozenset(token.scopes))) for token in tokens]
+        self._known = [(_digest(token.secret), Identity(token.name, token.scopes, token.sites)) for token in tokens]
 
     def __len__(self) -> int:
         return len(self._known)

@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit
 import orjson
 
 from purge_api.errors import Answered, ClientError, Unreachable
-from purge_api.models import API_PREFIX, ITEMS_MAX, URLS_MAX
+from purge_api.vocabulary import API_PREFIX, items_max
 
 __all__ = ["Answered", "ClientError", "PurgeClient", "PurgeResult", "Unreachable"]
 
@@ -87,12 +87,20 @@ class PurgeClient:
         key = idempotency_key or secrets.token_hex(16)
         return _result(self._call("POST", API_PREFIX, body, {"Idempotency-Key": key}))
 
+    def dry_run(self, kind: str, items: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """What a purge would reach on this node now: item, objects and bytes of each. Raises as `purge` does."""
+        body: dict[str, Any] = {"type": kind, "dry_run": True}
+        if kind != "all":
+            body["items"] = list(items)
+        found: list[dict[str, Any]] = self._call("POST", API_PREFIX, body)["items"]
+        return found
+
     def purge_many(self, kind: str, items: Iterable[str], *, soft: bool = False) -> Iterator[PurgeResult]:
         """Purge any number of items, in as many requests as it takes; yields one result per request.
 
         Raises as `purge` does; the requests before are then in force.
         """
-        limit = URLS_MAX if kind == "url" else ITEMS_MAX
+        limit = items_max(kind)
         group: list[str] = []
         for item in items:
             group.append(item)

@@ -6,13 +6,22 @@ it belongs to the admin event loop, except `ledger`, which may be called from an
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 
-__all__ = ["Canonicalise", "Context", "PurgeHandler", "Receipt", "RuleLedger", "TokenFace"]
+__all__ = [
+    "Canonicalise",
+    "Context",
+    "DataPortPurge",
+    "NodeFace",
+    "PurgeHandler",
+    "Receipt",
+    "RuleLedger",
+    "TokenFace",
+]
 
 Canonicalise = Callable[[str], tuple[str, str, str]]
 """Scheme, host and target of a URL as the cache knows it; raises `ValueError` with one sentence."""
@@ -28,6 +37,16 @@ class RuleLedger(Protocol):
         """The newest epoch given out."""
 
 
+class NodeFace(Protocol):
+    """The core, for what looks at everything that is stored; each call takes long and may come from any thread."""
+
+    def reach(self, purges: list[tuple[str, str]]) -> list[tuple[int, int]]:
+        """Objects and bytes that each purge (kind, canonical value) would reach now."""
+
+    def forget_rules(self, until: int) -> int:
+        """Drop the rules up to an epoch as far as nothing older is stored or being fetched; the answer is how far."""
+
+
 class TokenFace(Protocol):
     """A bearer token of the configuration."""
 
@@ -41,23 +60,50 @@ class TokenFace(Protocol):
 
     @property
     def scopes(self) -> frozenset[str]:
-        """`purge` (every kind), `purge:<kind>`, `read`."""
+        """`purge` (every kind), `purge:<scope>`, `read`."""
+
+    @property
+    def sites(self) -> frozenset[str]:
+        """The names of the sites that it is bound to; all when empty."""
+
+
+class DataPortPurge(Protocol):
+    """A request to purge that came in on the data port."""
+
+    @property
+    def method(self) -> str:
+        """`PURGE`, `BAN`, `PURGEKEYS`, or `PURGEALL`."""
+
+    @property
+    def url(self) -> str:
+        """Its URL, canonical by the key rules of the site."""
+
+    @property
+    def fields(self) -> Sequence[tuple[str, str]]:
+        """The header fields that may matter: names in lower case, in the order of a fixed list."""
+
+    @property
+    def client(self) -> str:
+        """Where it came from."""
+
+    @property
+    def allowed(self) -> bool:
+        """Whether its address may purge without a token."""
 
 
 class Receipt(Protocol):
-    """What the data port tells a client whose `PURGE` was handled."""
+    """What the data port answers."""
 
     @property
-    def ok(self) -> bool:
-        """Whether the rule is durable and in force."""
+    def status(self) -> int:
+        """The HTTP status; 200 only when the rules are durable and in force."""
 
     @property
-    def text(self) -> str:
-        """The id of the purge, or in one sentence why it was not taken."""
+    def body(self) -> str:
+        """A document of JSON."""
 
 
-PurgeHandler = Callable[[str, str, bool, str], Awaitable[Receipt]]
-"""Takes kind, value, soft and the client's address."""
+PurgeHandler = Callable[[DataPortPurge], Awaitable[Receipt]]
 
 
 class Context(Protocol):
@@ -68,8 +114,16 @@ class Context(Protocol):
         """The node's name in answers."""
 
     @property
+    def node(self) -> NodeFace:
+        """The core."""
+
+    @property
     def ledger(self) -> RuleLedger:
         """The rules in memory."""
+
+    @property
+    def sites(self) -> Mapping[str, tuple[str, ...]]:
+        """The host patterns of each site by its name; read again for each request, as a reload may replace them."""
 
     @property
     def state_dir(self) -> Path:

@@ -53,7 +53,7 @@ QUEUE_PURGES_MAX = 8_192
 """Purges that may wait for the disk; more are refused."""
 COMMIT_PURGES_MAX = 1_024
 """Purges written in one transaction."""
-RULES_MAX = 100_000
+RULES_MAX = 1_000_000
 """Rules kept on disk, as many as the ledger in memory keeps apart; the oldest half of more is folded."""
 ROWS_UNPACKED_MIN = 4_096
 """Rows written since the last compaction before there is another, at least."""
@@ -61,6 +61,8 @@ RULES_PER_UNPACKED_ROW = 64
 """Rows before the next compaction also grow with the rules held, so that compacting stays a constant cost per purge."""
 ROW_RULES_MAX = 1_024
 """Rules in one packed row, unless a single purge has more."""
+NEWEST_PURGES_KEPT = 256
+"""Purges that stay on disk as they are, whatever covers them: nodes of a fleet compare the newest."""
 RECENT_PURGES_MAX = 1_024
 """Purges remembered in memory, for reading back and for idempotency keys."""
 DATABASE_SETTINGS = {
@@ -127,6 +129,7 @@ class Journal:
         self._recent_lock = threading.Lock()
         self._rows_unpacked = 0
         self._last_epoch = 0
+        self._forgotten = 0
         self._closed = False
         self._closing = threading.Lock()
         self._queue: queue.Queue[_Write | _Read | None] = queue.Queue(QUEUE_PURGES_MAX)
@@ -168,6 +171,10 @@ class Journal:
         """The newest purges, newest first, at most `count` and at most `RECENT_PURGES_MAX`."""
         with self._recent_lock:
             return list(itertools.islice(reversed(self._recent.values()), count))
+
+    def forget(self, epoch: int) -> None:
+        """Rules up to an epoch concern nothing that is stored: the next compaction drops them from the disk."""
+        self._forgotten = epoch
 
     def close(self) -> None:
         """Finish what waits, then close the database. Further calls do nothing."""
@@ -342,7 +349,11 @@ class Journal:
     def _compact(self) -> None:
         """Rewrite all rows packed, in one transaction; a failure leaves them as they were, for the next try."""
         with contextlib.suppress(sqlite3.Error, OSError, Timeout, JournalDamaged):
-            kept = compacted(list(self._records()), RULES_MAX)
+            records = list(self._records())
+            border = max(0, len(records) - NEWEST_PURGES_KEPT)
+            older, newest = records[:border], records[border:]
+            needed = [record for record in older if record.last_epoch > self._forgotten]
+            kept = compacted(needed, RULES_MAX) + newest
             with self._cache.transact():
                 for key in list(self._cache.iterkeys()):
                     del self._cache[key]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from purge_api.models import KINDS, MODES
 from purge_api.record import PurgeRecord
+from purge_api.vocabulary import KINDS, MODES
 
 __all__ = ["PurgeMetrics"]
 

@@ -1,45 +1,51 @@
-"""What a purge request may say, and its rules in canonical form. Pure, but for asking the node how it canonicalises.
+"""What a purge request may say. Pure, but for asking the node how it canonicalises.
 
 A request is checked as a whole before anything is applied: every bad item is named with its index and the reason, and
-one bad item refuses all. Values of rules, as the ledger in memory expects them:
+one bad item refuses all, unless the request says `"partial": true`; then the others are applied, and the answer lists
+the refused ones.
 
-    url      scheme://host/path?query, canonical by the key rules of the site; the rule takes both schemes
-    prefix   scheme://host/path, without query; the rule takes both schemes
-    host     the name, with its port where that is not the default of https
-    tag      as it stands in the response
-    all      the empty string
+The body of the draft on HTTP invalidation (draft-nottingham-http-invalidation: type, selectors, groups, purge) is taken
+as well, and means the same things by other words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from purge_api.context import Canonicalise
 from purge_api.errors import Refused
+from purge_api.items import shown, values_of
+from purge_api.sites import Sites
+from purge_api.vocabulary import KINDS, MODES, items_max
 
-__all__ = ["API_PREFIX", "ITEMS_MAX", "KINDS", "MODES", "URLS_MAX", "PurgeRequest", "parse"]
+__all__ = ["PurgeRequest", "RefusedItem", "order_of", "parse"]
 
-API_PREFIX = "/v1/purges"
-"""Where the API stands on the admin address."""
-KINDS = ("url", "prefix", "host", "tag", "all")
-MODES = ("hard", "soft")
-URLS_MAX = 500
-"""Items of kind `url` in one request."""
-ITEMS_MAX = 256
-"""Items of any other kind in one request."""
-URL_BYTES_MAX = 8_192
-"""Bytes of one URL or prefix."""
-TAG_BYTES_MAX = 1_024
-"""Bytes of one tag."""
-HOST_BYTES_MAX = 261
-"""Bytes of one host: a name of 253, a colon and a port, and the brackets of an IPv6 address."""
 ERRORS_SHOWN_MAX = 20
 """Bad items listed in one answer."""
-FIELDS = frozenset({"type", "items", "mode"})
+FIELDS = frozenset({"type", "items", "mode", "dry_run", "partial", "wait", "wait_ms"})
+WAITS = ("node", "fleet")
+WAIT_MS_DEFAULT = 2_000
+WAIT_MS_MAX = 30_000
+"""Milliseconds for which an answer may be held until the fleet has applied a purge."""
+DRAFT_KINDS = {"uri": "url", "uri-prefix": "prefix", "origin": "host", "group": "tag"}
+DRAFT_FIELDS = frozenset({"type", "selectors", "groups", "purge"})
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedItem:
+    """An item that is not applied."""
+
+    index: int
+    item: str
+    reason: str
+
+    def document(self) -> dict[str, Any]:
+        """The form in answers."""
+        return {"index": self.index, "item": self.item, "reason": self.reason}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,140 +56,153 @@ class PurgeRequest:
     items: tuple[str, ...]
     """Canonical, without repetitions, in the order given."""
     soft: bool
+    dry_run: bool = False
+    wait_ms: int = 0
+    """How long to hold the answer until every live node of the fleet has applied it; 0 for this node alone."""
+    refused: tuple[RefusedItem, ...] = field(default=())
+    """With `partial`: what is left out."""
 
 
-def parse(body: bytes, canonicalise: Canonicalise) -> PurgeRequest:
+def parse(body: bytes, canonicalise: Canonicalise, sites: Sites) -> PurgeRequest:
     """The request in a body of JSON.
 
     Args:
         body: The bytes of the request.
         canonicalise: Scheme, host and target of a URL as the cache knows it; raises `ValueError`.
+        sites: The sites of the node.
 
     Raises:
-        Refused: 400, with the member `errors` where items are bad.
+        Refused: 400, with the member `errors` where items are bad; 413 when there are too many.
     """
+    document = document_of(body)
+    if "selectors" in document:
+        return _draft(document, canonicalise, sites)
+    _refuse_unknown(document, FIELDS)
+    kind = _word(document, "type", KINDS, None)
+    mode = _word(document, "mode", MODES, "hard")
+    items = document.get("items")
+    partial = _flag(document, "partial")
+    order = order_of(kind, items, canonicalise, sites, soft=mode == "soft", partial=partial)
+    return PurgeRequest(
+        order.kind, order.items, order.soft, _flag(document, "dry_run"), _wait_ms(document), order.refused
+    )
+
+
+def document_of(body: bytes) -> dict[str, Any]:
+    """The JSON object in a body. Raises `Refused` with 400."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Refused(400, "bad-json", f"the body is not JSON: {error}") from None
     if not isinstance(document, dict):
         raise Refused(400, "bad-request", "the body must be a JSON object with the members type, items and mode")
-    unknown = sorted(set(document) - FIELDS)
-    if unknown:
-        raise Refused(400, "unknown-member", f"unknown member {unknown[0]!r}; known are items, mode and type")
-    kind = _word(document, "type", KINDS, None)
-    mode = _word(document, "mode", MODES, "hard")
-    items = document.get("items")
-    rules = _everything(items) if kind == "all" else _items(kind, items, canonicalise)
-    return PurgeRequest(kind, rules, soft=mode == "soft")
+    return document
 
 
-def _word(document: dict[str, Any], name: str, words: tuple[str, ...], default: str | None) -> str:
-    value = document.get(name, default)
-    if value is None:
-        raise Refused(400, "missing-member", f"the member {name} is missing; expected one of {', '.join(words)}")
-    if value not in words:
-        raise Refused(400, f"bad-{name}", f"{name} is {_shown(value)}; expected one of {', '.join(words)}")
-    return str(value)
+def order_of(
+    kind: str, items: Any, canonicalise: Canonicalise, sites: Sites, *, soft: bool, partial: bool = False
+) -> PurgeRequest:
+    """A request of checked items. Raises as `parse` does."""
+    if kind == "all":
+        if items not in (None, [], ["*"]):
+            raise Refused(400, "bad-items", 'a purge of type all takes no items (or ["*"])')
+        return PurgeRequest(kind, ("",), soft)
+    _refuse_count(kind, items)
+    values: dict[str, None] = {}
+    refused = []
+    for index, item in enumerate(items):
+        try:
+            values.update(dict.fromkeys(values_of(kind, item, canonicalise, sites)))
+        except ValueError as error:
+            refused.append(RefusedItem(index, shown(item), str(error)))
+    if refused and not (partial and values):
+        raise _bad_items(refused)
+    return PurgeRequest(kind, tuple(values), soft, refused=tuple(refused))
 
 
-def _everything(items: Any) -> tuple[str, ...]:
-    if items not in (None, [], ["*"]):
-        raise Refused(400, "bad-items", 'a purge of type all takes no items (or ["*"])')
-    return ("",)
-
-
-def _items(kind: str, items: Any, canonicalise: Canonicalise) -> tuple[str, ...]:
+def _refuse_count(kind: str, items: Any) -> None:
     if not isinstance(items, list):
         raise Refused(400, "bad-items", "items must be a list of strings")
     if not items:
         raise Refused(400, "bad-items", f"items is empty; expected at least one {kind}")
-    limit = URLS_MAX if kind == "url" else ITEMS_MAX
+    limit = items_max(kind)
     if len(items) > limit:
         raise Refused(413, "too-many-items", f"{len(items)} items; at most {limit} of type {kind} in one request")
-    check = CHECKS[kind]
-    rules: dict[str, None] = {}
-    errors = []
-    for index, item in enumerate(items):
+
+
+def _bad_items(refused: list[RefusedItem]) -> Refused:
+    first = refused[0]
+    return Refused(
+        400,
+        "bad-item",
+        f"item {first.index} is refused: {first.reason}; nothing was purged",
+        extra={"errors": [item.document() for item in refused[:ERRORS_SHOWN_MAX]], "errors_total": len(refused)},
+    )
+
+
+def _refuse_unknown(document: dict[str, Any], known: Iterable[str]) -> None:
+    unknown = sorted(set(document) - set(known))
+    if unknown:
+        raise Refused(400, "unknown-member", f"unknown member {unknown[0]!r}; known are {', '.join(sorted(known))}")
+
+
+def _word(document: dict[str, Any], name: str, words: Iterable[str], default: str | None) -> str:
+    value = document.get(name, default)
+    if value is None:
+        raise Refused(400, "missing-member", f"the member {name} is missing; expected one of {', '.join(words)}")
+    if value not in tuple(words):
+        raise Refused(400, f"bad-{name}", f"{name} is {shown(value)}; expected one of {', '.join(words)}")
+    return str(value)
+
+
+def _flag(document: dict[str, Any], name: str) -> bool:
+    value = document.get(name, False)
+    if not isinstance(value, bool):
+        raise Refused(400, f"bad-{name}", f"{name} is {shown(value)}; expected true or false")
+    return value
+
+
+def _wait_ms(document: dict[str, Any]) -> int:
+    wait = _word(document, "wait", WAITS, "node")
+    wait_ms = document.get("wait_ms", WAIT_MS_DEFAULT)
+    if not isinstance(wait_ms, int) or isinstance(wait_ms, bool) or not 1 <= wait_ms <= WAIT_MS_MAX:
+        raise Refused(400, "bad-wait_ms", f"wait_ms is {shown(wait_ms)}; expected 1 to {WAIT_MS_MAX} milliseconds")
+    return wait_ms if wait == "fleet" else 0
+
+
+def _draft(document: dict[str, Any], canonicalise: Canonicalise, sites: Sites) -> PurgeRequest:
+    _refuse_unknown(document, DRAFT_FIELDS)
+    kind = DRAFT_KINDS[_word(document, "type", DRAFT_KINDS, None)]
+    items = document["selectors"]
+    if kind == "host":
+        items = _origins(items)
+    elif kind == "tag":
+        items = _group_tags(items, document.get("groups"), canonicalise)
+    return order_of(kind, items, canonicalise, sites, soft=not _flag(document, "purge"))
+
+
+def _origins(selectors: Any) -> Any:
+    """Hosts of origins such as https://www.example.com."""
+    if not isinstance(selectors, list):
+        return selectors
+    return [each.partition("://")[2].rstrip("/") if isinstance(each, str) else each for each in selectors]
+
+
+def _group_tags(selectors: Any, groups: Any, canonicalise: Canonicalise) -> list[str]:
+    """The tags under which the cache keeps the groups (RFC 9875) of these origins."""
+    if not (isinstance(selectors, list) and isinstance(groups, list) and groups):
+        raise Refused(400, "bad-items", "selectors must be a list of origins, and groups a list of names")
+    tags = []
+    for index, selector in enumerate(selectors):
         try:
-            rules[check(item, canonicalise)] = None
+            scheme, host, _ = canonicalise(str(selector))
         except ValueError as error:
-            errors.append({"index": index, "item": _shown(item), "reason": str(error)})
-    if errors:
-        first = errors[0]
-        raise Refused(
-            400,
-            "bad-item",
-            f"item {first['index']} is refused: {first['reason']}; nothing was purged",
-            extra={"errors": errors[:ERRORS_SHOWN_MAX], "errors_total": len(errors)},
-        )
-    return tuple(rules)
+            raise _bad_items([RefusedItem(index, shown(selector), str(error))]) from None
+        tags += [f"group:{scheme}://{host}:{_escaped(str(group))}" for group in groups]
+    return tags
 
 
-def _url(item: Any, canonicalise: Canonicalise) -> str:
-    text = _text(item, URL_BYTES_MAX)
-    if not text.lower().startswith(("http://", "https://")):
-        raise ValueError("expected an absolute URL such as https://www.example.com/a")
-    scheme, host, target = canonicalise(text)
-    return f"{scheme}://{host}{target}"
-
-
-def _prefix(item: Any, canonicalise: Canonicalise) -> str:
-    text = _text(item, URL_BYTES_MAX)
-    address = text if text.lower().startswith(("http://", "https://")) else f"https://{text}"
-    rest = address.partition("://")[2]
-    if "?" in rest or "#" in rest:
-        raise ValueError("a prefix has no query and no fragment")
-    if "*" in rest:
-        raise ValueError("a prefix has no wildcard; it matches whatever follows")
-    host, slash, _ = rest.partition("/")
-    if not host or not slash:
-        raise ValueError("expected host and path, such as www.example.com/img/; a whole host is purged by type host")
-    scheme, host, target = canonicalise(address)
-    return f"{scheme}://{host}{target}"
-
-
-def _host(item: Any, canonicalise: Canonicalise) -> str:
-    text = _text(item, HOST_BYTES_MAX)
-    if "*" in text:
-        raise ValueError("a host has no wildcard; name each host, or purge all")
-    if any(letter in text for letter in "/?#@"):
-        raise ValueError("expected a host name such as www.example.com, without scheme and path")
-    _, host, _ = canonicalise(f"https://{text}/")
-    return host
-
-
-def _tag(item: Any, _canonicalise: Canonicalise) -> str:
-    text = _text(item, TAG_BYTES_MAX)
-    if "," in text:
-        raise ValueError("a tag has no comma, which separates tags; give each tag as an item of its own")
-    return text
-
-
-def _text(item: Any, bytes_max: int) -> str:
-    if not isinstance(item, str):
-        raise ValueError(f"expected a string, not {_shown(item)}")  # noqa: TRY004 - one kind of error for all items
-    if not item:
-        raise ValueError("is empty")
-    if len(item.encode()) > bytes_max:
-        raise ValueError(f"is longer than {bytes_max} bytes")
-    if any(letter.isspace() or not letter.isprintable() for letter in item):
-        raise ValueError("contains a space or a control character")
-    return item
-
-
-def _shown(value: Any) -> str:
-    """A value from outside, short enough for an answer and a log line."""
-    text = value if isinstance(value, str) else orjson.dumps(value).decode()
-    return text if len(text) <= SHOWN_CHARACTERS_MAX else text[:SHOWN_CHARACTERS_MAX] + "..."
-
-
-SHOWN_CHARACTERS_MAX = 200
-"""Characters of a bad value that an error repeats."""
-
-CHECKS: dict[str, Callable[[Any, Canonicalise], str]] = {
-    "url": _url,
-    "prefix": _prefix,
-    "host": _host,
-    "tag": _tag,
-}
+def _escaped(group: str) -> str:
+    """As `cache/src/groups.rs` writes what a tag cannot hold."""
+    plain = range(0x21, 0x7F)
+    return "".join(chr(byte) if byte in plain and chr(byte) not in ",%" else f"%{byte:02x}" for byte in group.encode())

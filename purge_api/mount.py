@@ -6,18 +6,26 @@ cannot be trusted raises, and the node does not start.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from aiohttp import web
 
+from purge_api import cloudflare, fastly
 from purge_api.api import PurgeApi
 from purge_api.context import Context
+from purge_api.data_port import DataPort
+from purge_api.desk import PurgeDesk
+from purge_api.forgetter import Forgetter
 from purge_api.journal import Journal
 from purge_api.metrics import PurgeMetrics
-from purge_api.models import API_PREFIX
 from purge_api.problem import middleware
 from purge_api.rate import RateLimiter
+from purge_api.spread import Spread
+from purge_api.vocabulary import API_PREFIX
 
 __all__ = ["JOURNAL_DIRECTORY", "mount"]
 
@@ -38,18 +46,35 @@ def mount(app: web.Application, context: Context) -> None:
         JournalError: The journal cannot be opened; one sentence says why.
     """
     journal = Journal(context.state_dir / JOURNAL_DIRECTORY, context.ledger)
-    api = PurgeApi(context, journal, PurgeMetrics(context.registry), RateLimiter(time.monotonic))
+    desk = PurgeDesk(context, journal, PurgeMetrics(context.registry), RateLimiter(time.monotonic))
+    api = PurgeApi(desk, Spread(context.node_name))
     app.middlewares.append(middleware)
     app.router.add_post(API_PREFIX, api.create)
     app.router.add_get(API_PREFIX, api.listing)
     app.router.add_get(API_PREFIX + "/{id}", api.show)
-    context.on_purge.append(api.from_data_port)
+    fastly.add_routes(app, desk)
+    cloudflare.add_routes(app, desk)
+    context.on_purge.append(DataPort(desk).handle)
     context.sources["purges"] = lambda: _shown(journal)
+    app.cleanup_ctx.append(_running(Forgetter(context, journal)))
 
     async def close(_app: web.Application) -> None:
         journal.close()
 
     app.on_cleanup.append(close)
+
+
+def _running(forgetter: Forgetter) -> Callable[[web.Application], AsyncIterator[None]]:
+    """The forgetter, as long as the application runs."""
+
+    async def running(_app: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(forgetter.run())
+        yield
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    return running
 
 
 def _shown(journal: Journal) -> list[dict[str, Any]]:

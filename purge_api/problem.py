@@ -16,7 +16,7 @@ import orjson
 from aiohttp import hdrs, web
 
 from purge_api.errors import JournalError, Refused
-from purge_api.models import API_PREFIX
+from purge_api.vocabulary import API_PREFIX
 
 __all__ = ["json_answer", "middleware", "problem"]
 

@@ -101,20 +101,23 @@ class PurgeRecord:
             idempotency=None if pair is None else (_text(pair[0]), _text(pair[1])),
         )
 
-    def to_answer(self, node_name: str) -> dict[str, Any]:
-        """The form in answers of the API."""
-        applied = utc(self.applied_ms)
+    def to_answer(self, nodes: list[dict[str, Any]]) -> dict[str, Any]:
+        """The form in answers of the API; `nodes` say what each of them did."""
+        items = () if self.kind == "all" else self.items
         return {
             "id": self.id,
-            "state": "applied",
+            "state": "applied" if all(node["state"] == "applied" for node in nodes) else "spreading",
             "type": self.kind,
             "mode": self.mode,
-            "items": [] if self.kind == "all" else list(self.items),
+            "items": list(items),
+            "results": [
+                {"item": item, "state": "applied", "epoch": self.epoch + index} for index, item in enumerate(items)
+            ],
             "received_at": utc(self.received_ms),
-            "applied_at": applied,
+            "applied_at": utc(self.applied_ms),
             "epoch": self.last_epoch,
             "actor": self.actor,
-            "nodes": [{"name": node_name, "state": "applied", "applied_at": applied}],
+            "nodes": nodes,
         }
 
 

@@ -6,9 +6,6 @@ import asyncio
 import hmac
 import io
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import orjson
 import pytest
@@ -16,66 +13,21 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry
 
-from purge_api import api as api_module
+from purge_api import desk as desk_module
 from purge_api.auth import Tokens
 from purge_api.client import Answered, PurgeClient, Unreachable
 from purge_api.errors import Refused
 from purge_api.models import parse
 from purge_api.mount import mount
 from purge_api.rate import RateLimiter
+from purge_api.sites import Sites
+from purge_api.vocabulary import KINDS
+from tests.purging import READER, SECRET, SHOP, SITES, TAGGER, TOKENS, URL, Context, Token, Wire, bearer
 
 _headland = pytest.importorskip("_headland", reason="the extension is not built: make develop")
 
-SECRET = "s3cret-of-ci"
-READER = "s3cret-of-reader"
-TAGGER = "s3cret-of-tagger"
-URL = "https://www.example.com/a"
-
-
-class SpyLedger:
-    """The ledger of the core, and what was asked of it."""
-
-    def __init__(self) -> None:
-        self.core = _headland.Ledger()
-        self.applied: list[tuple[str, str, bool, int]] = []
-
-    def apply(self, kind: str, value: str, soft: bool, at_ms: int, epoch: int | None = None) -> int:
-        given = self.core.apply(kind, value, soft, at_ms, epoch)
-        self.applied.append((kind, value, soft, given))
-        return given
-
-    def epoch(self) -> int:
-        return self.core.epoch()
-
-
-@dataclass(frozen=True)
-class Token:
-    name: str
-    secret: str
-    scopes: frozenset[str]
-
-
 canonicalise = _headland.canonical_url
-
-TOKENS = (
-    Token("ci", SECRET, frozenset({"purge"})),
-    Token("reader", READER, frozenset({"read"})),
-    Token("tagger", TAGGER, frozenset({"purge:tag"})),
-)
-
-
-@dataclass
-class Context:
-    state_dir: Path
-    tokens: tuple[Token, ...] = TOKENS
-    node_name: str = "pop1"
-    ledger: SpyLedger = field(default_factory=SpyLedger)
-    canonicalise: Callable[[str], tuple[str, str, str]] = canonicalise
-    on_purge: list = field(default_factory=list)
-    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
-    sources: dict = field(default_factory=dict)
 
 
 @pytest.fixture
@@ -89,10 +41,6 @@ async def client(context):
     mount(app, context)
     async with TestClient(TestServer(app)) as client:
         yield client
-
-
-def bearer(secret: str = SECRET, **more: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {secret}", **more}
 
 
 def order(kind: str = "url", items: object = (URL,), **more: object) -> dict[str, object]:
@@ -121,7 +69,8 @@ async def test_a_purge_is_created_with_its_place_and_state(client, context):
     assert response.headers["Cache-Control"] == "no-store"
     assert body["state"] == "applied"
     assert (body["type"], body["mode"], body["items"], body["epoch"]) == ("url", "hard", [URL], 1)
-    assert body["nodes"] == [{"name": "pop1", "state": "applied", "applied_at": body["applied_at"]}]
+    times = {"received_at": body["received_at"], "applied_at": body["applied_at"]}
+    assert body["nodes"] == [{"name": "pop1", "state": "applied", **times}]
     assert body["received_at"] <= body["applied_at"]
     assert context.ledger.applied == [("url", URL, False, 1)]
     again = await client.get(response.headers["Location"], headers=bearer())
@@ -140,6 +89,23 @@ async def test_a_purge_is_created_with_its_place_and_state(client, context):
         (order("host", ("127.0.0.1:8080",)), [("host", "127.0.0.1:8080", False)]),
         (order("tag", ("news", "Sport/1"), mode="soft"), [("tag", "news", True), ("tag", "Sport/1", True)]),
         (order("all", ("*",)), [("all", "", False)]),
+        (order("path", ("http://www.example.com/a/./b",)), [("path", "http://www.example.com/a/b", False)]),
+        (order("wildcard", ("WWW.example.com/*.png",)), [("wildcard", "www.example.com/*.png", False)]),
+        (order("regex", ("*~^/[0-9]+/",)), [("regex", "*~^/[0-9]+/", False)]),
+        (
+            order("site", ("www.example.com",), mode="soft"),
+            [("site", "www.example.com", True), ("site", "*.static.example.com", True)],
+        ),
+        (
+            {"type": "uri", "selectors": [URL], "purge": True},
+            [("url", URL, False)],
+        ),
+        ({"type": "uri-prefix", "selectors": ["https://a.example/x/"]}, [("prefix", "https://a.example/x/", True)]),
+        ({"type": "origin", "selectors": ["https://a.example"]}, [("host", "a.example", True)]),
+        (
+            {"type": "group", "selectors": ["https://a.example"], "groups": ["x y"], "purge": True},
+            [("tag", "group:https://a.example:x%20y", False)],
+        ),
         (order("all", ()), [("all", "", False)]),
         ({"type": "all", "mode": "soft"}, [("all", "", True)]),
     ],
@@ -155,9 +121,19 @@ async def test_each_kind_becomes_canonical_rules(client, context, body, rules):
     [
         (b"{", "bad-json", "not JSON"),
         (b"[]", "bad-request", "object"),
-        (b'{"type":"url","items":["https://a/"],"dry_run":true}', "unknown-member", "dry_run"),
+        (b'{"type":"url","items":["https://a/"],"force":true}', "unknown-member", "force"),
+        (b'{"type":"url","items":["https://a/"],"dry_run":1}', "bad-dry_run", "true or false"),
+        (b'{"type":"all","wait":"fleet","wait_ms":0}', "bad-wait_ms", "1 to 30000"),
+        (order("path", ("https://a.example/x?y",)), "bad-item", "no query"),
+        (order("wildcard", ("www.example.com",)), "bad-item", "a wildcard is a host"),
+        (order("wildcard", ("h/" + "*" * 17,)), "bad-item", "at most 16 asterisks"),
+        (order("regex", ("www.example.com~(",)), "bad-item", "regular expression"),
+        (order("regex", ("www.example.com~" + "(a{100}){100}",)), "bad-item", "too large"),
+        (order("site", ("nowhere.example",)), "bad-item", "no such site"),
+        (order("site", ("*",)), "bad-item", "takes every other host"),
+        (b'{"type":"group","selectors":["https://a.example"],"purge":true}', "bad-items", "groups"),
         (b"{}", "missing-member", "type is missing"),
-        (order("ban"), "bad-type", "one of url, prefix, host, tag, all"),
+        (order("ban"), "bad-type", "one of url, path, prefix, wildcard, regex, host, site, tag, all"),
         (order(mode="gone"), "bad-mode", "one of hard, soft"),
         (order("url", ()), "bad-items", "items is empty"),
         (order("url", None), "bad-items", "list of strings"),
@@ -193,7 +169,10 @@ async def test_a_bad_order_is_refused_whole_and_named(client, context, body, wor
         assert document["errors"][0]["reason"]
 
 
-@pytest.mark.parametrize(("kind", "item", "limit"), [("url", URL, 500), ("tag", "t", 256), ("host", "h", 256)])
+@pytest.mark.parametrize(
+    ("kind", "item", "limit"),
+    [("url", URL, 500), ("tag", "t", 256), ("host", "h", 256), ("wildcard", "h/*", 16)],
+)
 async def test_items_are_bounded(client, kind, item, limit):
     response = await client.post("/v1/purges", json=order(kind, [item] * (limit + 1)), headers=bearer())
     document = await problem(response, 413, "too-many-items")
@@ -203,7 +182,7 @@ async def test_items_are_bounded(client, kind, item, limit):
 
 
 async def test_a_body_is_bounded_whether_its_length_is_told_or_not(client):
-    large = b" " * (api_module.BODY_BYTES_MAX + 1)
+    large = b" " * (desk_module.BODY_BYTES_MAX + 1)
     fields = bearer() | {"Content-Type": "application/json"}
     await problem(await client.post("/v1/purges", data=io.BytesIO(large), headers=fields), 413, "body")
 
@@ -223,6 +202,27 @@ async def test_a_body_that_a_form_could_send_is_refused(client, context, content
     )
     await problem(response, 415, "content-type")
     assert context.ledger.applied == []
+
+
+async def test_a_dry_run_counts_and_purges_nothing(client, context):
+    body = order("tag", ("a", "b"), dry_run=True)
+    response = await client.post("/v1/purges", json=body, headers=bearer())
+    assert response.status == 200
+    document = await response.json()
+    assert document["items"] == [{"item": item, "objects": 2, "bytes": 10} for item in ("a", "b")]
+    assert context.ledger.applied == []
+
+
+async def test_a_batch_may_be_applied_in_part_and_says_exactly_which(client, context):
+    body = order("url", (URL, "/relative", 7), partial=True)
+    response = await client.post("/v1/purges", json=body, headers=bearer())
+    assert response.status == 201
+    document = await response.json()
+    assert document["results"] == [{"item": URL, "state": "applied", "epoch": 1}]
+    assert [(item["index"], item["item"]) for item in document["refused"]] == [(1, "/relative"), (2, "7")]
+    assert len(context.ledger.applied) == 1
+    none = await client.post("/v1/purges", json=order("url", ("/x",), partial=True), headers=bearer())
+    await problem(none, 400, "bad-item")
 
 
 # -- who --------------------------------------------------------------------------------------------------------------
@@ -269,6 +269,29 @@ async def test_a_scope_may_be_for_one_kind(client):
     assert (await client.post("/v1/purges", json=order("tag", ("a",)), headers=bearer(TAGGER))).status == 201
     document = await problem(await client.post("/v1/purges", json=order(), headers=bearer(TAGGER)), 403, "scope")
     assert "purge:url" in document["detail"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "items", "rules"),
+    [
+        ("url", ("https://shop.example/a",), [("url", "https://shop.example/a")]),
+        ("host", ("shop.example:8443",), [("host", "shop.example:8443")]),
+        ("wildcard", ("shop.example/*",), [("wildcard", "shop.example/*")]),
+        ("all", (), [("site", "shop.example")]),
+        ("site", ("shop.example",), [("site", "shop.example")]),
+        ("url", ("https://shop.example/a", URL), None),
+        ("host", ("x.shop.example",), None),
+        ("site", ("www.example.com",), None),
+        ("wildcard", ("*/a",), None),
+        ("tag", ("a",), None),
+    ],
+)
+async def test_a_token_bound_to_a_site_purges_nothing_else(client, context, kind, items, rules):
+    response = await client.post("/v1/purges", json=order(kind, items), headers=bearer(SHOP))
+    if rules is None:
+        await problem(response, 403, "site")
+        rules = []
+    assert [rule[:2] for rule in context.ledger.applied] == rules
 
 
 async def test_without_tokens_there_is_no_purging(client, context):
@@ -390,7 +413,7 @@ async def test_idempotency_keys_outlive_a_restart(tmp_path):
 async def test_a_token_that_purges_too_much_is_told_when_to_come_back(client, monkeypatch):
     now_s = 100.0
     limiter = RateLimiter(lambda: now_s, per_second=2, burst=4)
-    monkeypatch.setattr(find_api(client), "_limiter", limiter)
+    monkeypatch.setattr(find_api(client)._desk, "_limiter", limiter)
     assert (await client.post("/v1/purges", json=order("tag", ("a", "b", "c")), headers=bearer())).status == 201
     refused = await client.post("/v1/purges", json=order("tag", ("a", "b", "c")), headers=bearer())
     await problem(refused, 429, "rate")
@@ -446,18 +469,20 @@ async def test_purges_are_counted(client, context):
 
 async def test_a_purge_on_the_data_port_is_durable_when_it_is_answered(client, context):
     (handler,) = context.on_purge
-    receipt = await handler("url", URL, True, "192.0.2.7")
-    assert receipt.ok
+    receipt = await handler(Wire(fields=(("soft-purge", "1"),)))
+    assert receipt.status == 200
     assert context.ledger.applied == [("url", URL, True, 1)]
-    shown = await (await client.get(f"/v1/purges/{receipt.text}", headers=bearer(READER))).json()
+    told = orjson.loads(receipt.body)
+    assert told["status"] == "ok"
+    shown = await (await client.get(f"/v1/purges/{told['id']}", headers=bearer(READER))).json()
     assert (shown["actor"], shown["mode"]) == ("PURGE", "soft")
 
 
 async def test_purges_of_a_node_going_down_are_refused(client, context):
-    find_api(client)._journal.close()
+    find_api(client)._desk.journal.close()
     await problem(await client.post("/v1/purges", json=order(), headers=bearer()), 503, "journal")
     (handler,) = context.on_purge
-    assert not (await handler("url", URL, True, "192.0.2.7")).ok
+    assert (await handler(Wire())).status == 503
     assert context.ledger.applied == []
 
 
@@ -536,9 +561,10 @@ json_values = st.recursive(
     max_leaves=6,
 )
 orders = st.fixed_dictionaries(
-    {"type": st.sampled_from(["url", "prefix", "host", "tag", "all"]) | json_values},
+    {"type": st.sampled_from(KINDS) | json_values},
     optional={
-        "items": st.lists(st.text() | st.sampled_from([URL, "a.example/x", "t"]) | json_values) | json_values,
+        "items": st.lists(st.text() | st.sampled_from([URL, "a.example/x", "t", "h/*", "h~x"]) | json_values)
+        | json_values,
         "mode": st.sampled_from(["hard", "soft"]) | json_values,
     },
 )
@@ -548,7 +574,7 @@ orders = st.fixed_dictionaries(
 @given(st.binary(max_size=60) | (orders | json_values).map(lambda value: orjson.dumps(value, default=str)))
 def test_whatever_is_sent_is_an_order_or_refused(body):
     try:
-        order = parse(body, canonicalise)
+        order = parse(body, canonicalise, Sites(SITES))
     except Refused as refused:
         assert refused.status in {400, 413}  # noqa: PT017 - the other way out is as good
         orjson.dumps([refused.detail, refused.extra])

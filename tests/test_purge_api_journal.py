@@ -327,6 +327,7 @@ def test_many_rows_are_packed_and_ids_still_lead_to_their_purges(tmp_path, monke
 
 def test_purges_that_later_ones_cover_are_dropped(tmp_path, monkeypatch):
     monkeypatch.setattr(journal_module, "ROWS_UNPACKED_MIN", 4)
+    monkeypatch.setattr(journal_module, "NEWEST_PURGES_KEPT", 0)
     with opened(tmp_path) as journal:
         for _ in range(4):
             journal.submit(draft("https://a.example/same")).result(WAIT_S)

@@ -77,6 +77,18 @@ impl EarlyHints {
         (self.table.lock().bytes, self.forgotten.load(Ordering::Relaxed))
     }
 
+    /// Forgets what was born before an epoch, whose purges will not be known any more.
+    pub fn forget_before(&self, oldest: Epoch) {
+        let mut table = self.table.lock();
+        let mut freed = 0;
+        table.by_hash.retain(|_, (key, hints)| {
+            let stays = hints.born >= oldest;
+            freed += if stays { 0 } else { weight(key, hints) };
+            stays
+        });
+        table.bytes -= freed;
+    }
+
     /// What is remembered of a key.
     pub fn find(&self, key: KeyRef<'_>) -> Option<Hints> {
         let table = self.table.lock();

@@ -97,6 +97,12 @@ impl<T> S3Fifo<T> {
         self.small.len + self.main.len
     }
 
+    /// The values of up to `count` slots from one on; none when there are no more slots.
+    pub(crate) fn page(&self, from: usize, count: usize) -> Option<impl Iterator<Item = &T>> {
+        let end = self.slots.len().min(from + count);
+        (from < end).then(|| self.slots[from..end].iter().filter_map(|slot| slot.value.as_ref()))
+    }
+
     /// Slots in use or free.
     #[cfg(test)]
     pub(crate) fn slots(&self) -> usize {

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 
 use crate::alternates::Alternates;
+use crate::births::Births;
 use crate::key::KeyRef;
 use crate::object::Object;
 use crate::purge_rule::{PurgeKind, PurgeRule};
@@ -26,9 +27,11 @@ use crate::standing::Standing;
 use crate::tags::Tags;
 
 /// Rules a ledger keeps apart unless told otherwise.
-pub const RULES_MAX: usize = 100_000;
+pub const RULES_MAX: usize = 1_000_000;
 /// Prefix rules a ledger keeps apart unless told otherwise.
 pub const PREFIX_RULES_MAX: usize = 1_024;
+/// Rules by wildcard and regular expression that a ledger keeps apart unless told otherwise.
+pub const PATTERN_RULES_MAX: usize = 256;
 
 /// Rules that are handled while workers may have to wait.
 const RULES_PER_LOCK: usize = 256;
@@ -42,11 +45,12 @@ pub struct Epoch(pub u64);
 pub struct LedgerLimits {
     pub rules_max: usize,
     pub prefix_rules_max: usize,
+    pub pattern_rules_max: usize,
 }
 
 impl Default for LedgerLimits {
     fn default() -> Self {
-        LedgerLimits { rules_max: RULES_MAX, prefix_rules_max: PREFIX_RULES_MAX }
+        LedgerLimits { rules_max: RULES_MAX, prefix_rules_max: PREFIX_RULES_MAX, pattern_rules_max: PATTERN_RULES_MAX }
     }
 }
 
@@ -64,6 +68,7 @@ pub struct LedgerStats {
 pub struct Ledger {
     /// Stored under one URL, good for others.
     pub alternates: Alternates,
+    pub(crate) births: Births,
     limits: LedgerLimits,
     /// Greatest epoch given out or restored.
     epoch: AtomicU64,
@@ -79,6 +84,7 @@ impl Ledger {
         let zero = || AtomicU64::new(0);
         Ledger {
             alternates: Alternates::default(),
+            births: Births::default(),
             limits,
             epoch: zero(),
             version: zero(),
@@ -119,7 +125,7 @@ impl Ledger {
     }
 
     /// The same purge for the URLs that are known to be equivalent to a rule's.
-    fn equivalent_to(&self, rule: &PurgeRule) -> Vec<PurgeRule> {
+    pub(crate) fn equivalent_to(&self, rule: &PurgeRule) -> Vec<PurgeRule> {
         if rule.kind() != PurgeKind::Url {
             return Vec::new();
         }
@@ -163,6 +169,14 @@ impl Ledger {
             all.extend(page);
             last = end;
         }
+    }
+
+    /// The epoch that nothing is older than that is being fetched, or will be. Ask it before looking at what is stored:
+    /// what ends meanwhile is found there.
+    pub fn oldest_birth(&self) -> Epoch {
+        // Read first: a fetch that begins between the two reads is no older.
+        let now = self.epoch();
+        self.births.oldest().map_or(now, |oldest| oldest.min(now))
     }
 
     /// Drops the rules up to `oldest`, which must not be greater than the `born` of anything stored or being fetched.

@@ -3,6 +3,7 @@
 
 pub mod admit;
 pub mod alternates;
+pub mod births;
 pub mod body;
 pub mod codings;
 pub mod collapse;
@@ -30,6 +31,7 @@ pub mod object;
 pub mod outcome;
 mod pieces;
 pub mod policy;
+pub mod purge_pattern;
 pub mod purge_rule;
 #[cfg(feature = "python")]
 pub mod python;
@@ -42,6 +44,7 @@ pub mod store;
 pub mod stored_fields;
 mod structured;
 mod surrogate;
+pub mod survey;
 mod syntax;
 pub mod tags;
 pub mod target;
@@ -52,6 +55,7 @@ pub mod vary;
 
 pub use admit::{Admitted, Refusal, admit};
 pub use alternates::Alternates;
+pub use births::Birth;
 pub use body::Body;
 pub use collapse::{Collapse, CollapseLimits, Join, Lead, Sealed};
 pub use early_hints::{EarlyHints, Hints};
@@ -72,6 +76,7 @@ pub use recoding::{Form, RecodingRules};
 pub use search_variance::SearchVariance;
 pub use standing::Standing;
 pub use store::{Insertion, MemoryStore, StoreStats};
+pub use survey::{Reach, Survey};
 pub use tags::Tags;
 pub use time::{DeltaSeconds, Time};
 pub use uncacheable::Uncacheable;

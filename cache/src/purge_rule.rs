@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::key::Scheme;
 use crate::ledger::Epoch;
+use crate::purge_pattern::{ANY_HOST, ASTERISKS_MAX, PATTERN_BYTES_MAX, PurgePattern};
 use crate::tags::TAG_BYTES_MAX;
 use crate::target::{TargetError, canonical_host, canonical_url};
 use crate::time::Time;
@@ -17,10 +18,18 @@ use crate::time::Time;
 pub enum PurgeKind {
     /// One host and target, over both schemes, in every variant.
     Url,
+    /// One host and path, with every query.
+    Path,
     /// Every target of one host that begins with these bytes.
     Prefix,
+    /// Every target that fits a pattern with asterisks.
+    Wildcard,
+    /// Every target in which a regular expression is found.
+    Regex,
     /// Everything of one host.
     Host,
+    /// Everything of one name, whatever its port, or of all names below one.
+    Site,
     /// Everything that carries one tag.
     Tag,
     /// Everything.
@@ -28,14 +37,27 @@ pub enum PurgeKind {
 }
 
 impl PurgeKind {
-    pub const ALL: [PurgeKind; 5] =
-        [PurgeKind::Url, PurgeKind::Prefix, PurgeKind::Host, PurgeKind::Tag, PurgeKind::All];
+    pub const ALL: [PurgeKind; 9] = [
+        PurgeKind::Url,
+        PurgeKind::Path,
+        PurgeKind::Prefix,
+        PurgeKind::Wildcard,
+        PurgeKind::Regex,
+        PurgeKind::Host,
+        PurgeKind::Site,
+        PurgeKind::Tag,
+        PurgeKind::All,
+    ];
 
     pub const fn word(self) -> &'static str {
         match self {
             PurgeKind::Url => "url",
+            PurgeKind::Path => "path",
             PurgeKind::Prefix => "prefix",
+            PurgeKind::Wildcard => "wildcard",
+            PurgeKind::Regex => "regex",
             PurgeKind::Host => "host",
+            PurgeKind::Site => "site",
             PurgeKind::Tag => "tag",
             PurgeKind::All => "all",
         }
@@ -65,13 +87,31 @@ pub enum PurgeRuleError {
     Tag,
     #[error("a purge of everything names nothing")]
     Value,
+    #[error("a purge of a path has no query")]
+    Query,
+    #[error("a site is a name without port, or *. and a name")]
+    Site,
+    #[error("a wildcard is a host (or *) and a path in which * stands for anything, such as www.example.com/img/*.png")]
+    Wildcard,
+    #[error("a wildcard has at most {ASTERISKS_MAX} asterisks")]
+    Asterisks,
+    #[error(
+        "expected a host (or *), a tilde and a regular expression of printable ASCII, such as www.example.com~^/[0-9]+/, without look-around and back-references"
+    )]
+    Regex,
+    #[error("a pattern is at most {PATTERN_BYTES_MAX} bytes long")]
+    PatternLength,
+    #[error("the expression is too large when it is compiled")]
+    PatternSize,
 }
 
 /// One purge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PurgeRule {
     kind: PurgeKind,
+    /// Empty for a pattern, which has its own.
     value: Box<str>,
+    pattern: Option<PurgePattern>,
     pub mode: PurgeMode,
     /// The rule's number; none until a ledger gives it one.
     pub epoch: Option<Epoch>,
@@ -80,18 +120,26 @@ pub struct PurgeRule {
 }
 
 impl PurgeRule {
-    /// A rule without epoch. `value` is a URL for [`PurgeKind::Url`] and [`PurgeKind::Prefix`] (the scheme may be left
-    /// out), a host, a tag, or empty for [`PurgeKind::All`].
+    /// A rule without epoch. `value` is a URL for [`PurgeKind::Url`], [`PurgeKind::Path`] and [`PurgeKind::Prefix`] (the
+    /// scheme may be left out), a pattern ([`PurgePattern`]), a host, a name, a tag, or empty for [`PurgeKind::All`].
     pub fn new(kind: PurgeKind, value: &str, mode: PurgeMode, at: Time) -> Result<PurgeRule, PurgeRuleError> {
+        let pattern = match kind {
+            PurgeKind::Wildcard => Some(PurgePattern::wildcard(value)?),
+            PurgeKind::Regex => Some(PurgePattern::regex(value)?),
+            _ => None,
+        };
         let value = match kind {
-            PurgeKind::Url | PurgeKind::Prefix => resource(value)?,
+            PurgeKind::Wildcard | PurgeKind::Regex => "".into(),
+            PurgeKind::Path if value.contains('?') => return Err(PurgeRuleError::Query),
+            PurgeKind::Url | PurgeKind::Path | PurgeKind::Prefix => resource(value)?,
             PurgeKind::Host => host(value)?,
+            PurgeKind::Site => site(value)?,
             PurgeKind::Tag if is_tag(value) => value.into(),
             PurgeKind::Tag => return Err(PurgeRuleError::Tag),
             PurgeKind::All if value.is_empty() => value.into(),
             PurgeKind::All => return Err(PurgeRuleError::Value),
         };
-        Ok(PurgeRule { kind, value, mode, epoch: None, at })
+        Ok(PurgeRule { kind, value, pattern, mode, epoch: None, at })
     }
 
     /// The same rule with a number that was reserved or restored.
@@ -104,13 +152,19 @@ impl PurgeRule {
         self.kind
     }
 
-    /// The canonical value: host and target in one piece, a host, a tag, or nothing. Making a rule of it again gives
-    /// the same rule.
+    /// The canonical value: host and target in one piece, a pattern, a host, a tag, or nothing. Making a rule of it
+    /// again gives the same rule.
     pub fn value(&self) -> &str {
-        &self.value
+        self.pattern.as_ref().map_or(&self.value, PurgePattern::value)
     }
 
-    /// For rules that name a URL or prefix: the host, and the target from its slash on. For others, the value alone.
+    /// What a rule by wildcard or regular expression matches.
+    pub(crate) fn pattern(&self) -> Option<&PurgePattern> {
+        self.pattern.as_ref()
+    }
+
+    /// For rules that name a URL, path or prefix: the host, and the target from its slash on. For others, the value
+    /// alone.
     pub fn host_and_target(&self) -> (&str, &str) {
         self.value.split_at(self.value.find('/').unwrap_or(self.value.len()))
     }
@@ -121,16 +175,20 @@ impl PurgeRule {
         Some(PurgeRule { kind: PurgeKind::Url, value: value.into(), ..self.clone() })
     }
 
-    /// The same purge for the whole host of a URL or prefix.
+    /// The same purge for the whole host of a URL, path, prefix or pattern; for everything where that has no host.
     #[must_use]
     pub(crate) fn widened_to_host(&self) -> PurgeRule {
-        PurgeRule { kind: PurgeKind::Host, value: self.host_and_target().0.into(), ..self.clone() }
+        let host = self.pattern.as_ref().map_or(self.host_and_target().0, PurgePattern::host);
+        if host == ANY_HOST {
+            return self.widened_to_all();
+        }
+        PurgeRule { kind: PurgeKind::Host, value: host.into(), pattern: None, ..self.clone() }
     }
 
     /// The same purge for everything.
     #[must_use]
     pub(crate) fn widened_to_all(&self) -> PurgeRule {
-        PurgeRule { kind: PurgeKind::All, value: "".into(), ..self.clone() }
+        PurgeRule { kind: PurgeKind::All, value: "".into(), pattern: None, ..self.clone() }
     }
 }
 
@@ -143,6 +201,24 @@ fn resource(value: &str) -> Result<Box<str>, TargetError> {
 fn host(value: &str) -> Result<Box<str>, TargetError> {
     let host = canonical_host(value.as_bytes(), Scheme::Https)?;
     Ok(std::str::from_utf8(&host).expect("canonical hosts are ASCII").into())
+}
+
+/// A name without port, or `*.` and one.
+fn site(value: &str) -> Result<Box<str>, PurgeRuleError> {
+    let (below, name) = value.strip_prefix("*.").map_or(("", value), |name| ("*.", name));
+    let name = host(name)?;
+    if without_port(name.as_bytes()).len() < name.len() {
+        return Err(PurgeRuleError::Site);
+    }
+    Ok(format!("{below}{name}").into())
+}
+
+/// `host` of `host:port`; the brackets of an IPv6 literal stay.
+pub(crate) fn without_port(host: &[u8]) -> &[u8] {
+    match memchr::memrchr(b':', host) {
+        Some(colon) if !host.ends_with(b"]") => &host[..colon],
+        _ => host,
+    }
 }
 
 /// What the readers of tag fields can yield.
@@ -168,6 +244,12 @@ mod tests {
             (PurgeKind::Prefix, "https://h:8443/img/", "h:8443/img/"),
             (PurgeKind::Host, "H.example.", "h.example"),
             (PurgeKind::Tag, "Article-7", "Article-7"),
+            (PurgeKind::Path, "http://h.example/a/./b", "h.example/a/b"),
+            (PurgeKind::Wildcard, "https://H.example/a/../*.png", "h.example/*.png"),
+            (PurgeKind::Wildcard, "*/a*", "*/a*"),
+            (PurgeKind::Regex, "H.example~^/A/", "h.example~^/A/"),
+            (PurgeKind::Site, "*.H.example.", "*.h.example"),
+            (PurgeKind::Site, "[::1]", "[::1]"),
             (PurgeKind::All, "", ""),
         ] {
             assert_eq!(value(kind, given).as_deref(), Ok(canonical), "{given}");
@@ -183,5 +265,9 @@ mod tests {
             assert_eq!(value(PurgeKind::Tag, tag), Err(PurgeRuleError::Tag), "{tag:?}");
         }
         assert_eq!(value(PurgeKind::All, "x"), Err(PurgeRuleError::Value));
+        assert_eq!(value(PurgeKind::Path, "h.example/a?b"), Err(PurgeRuleError::Query));
+        assert_eq!(value(PurgeKind::Site, "h.example:8080"), Err(PurgeRuleError::Site));
+        assert_eq!(value(PurgeKind::Site, "*.*"), Err(PurgeRuleError::Target(TargetError::HostSyntax)));
+        assert_eq!(value(PurgeKind::Wildcard, "h.example"), Err(PurgeRuleError::Wildcard));
     }
 }

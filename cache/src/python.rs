@@ -40,12 +40,13 @@ type Row = (&'static str, String, bool, u64, u64);
 #[pymethods]
 impl PyLedger {
     #[new]
-    #[pyo3(signature = (*, rules_max = None, prefix_rules_max = None))]
-    fn new(rules_max: Option<usize>, prefix_rules_max: Option<usize>) -> Self {
+    #[pyo3(signature = (*, rules_max = None, prefix_rules_max = None, pattern_rules_max = None))]
+    fn new(rules_max: Option<usize>, prefix_rules_max: Option<usize>, pattern_rules_max: Option<usize>) -> Self {
         let own = LedgerLimits::default();
         let limits = LedgerLimits {
             rules_max: rules_max.unwrap_or(own.rules_max),
             prefix_rules_max: prefix_rules_max.unwrap_or(own.prefix_rules_max),
+            pattern_rules_max: pattern_rules_max.unwrap_or(own.pattern_rules_max),
         };
         PyLedger::from_node(Arc::new(Ledger::new(limits)))
     }
@@ -98,9 +99,12 @@ fn row(rule: &PurgeRule) -> Row {
     (rule.kind().word(), rule.value().to_owned(), soft, rule.at.as_millis(), epoch.0)
 }
 
-fn make_rule(kind: &str, value: &str, soft: bool, at_ms: u64) -> PyResult<PurgeRule> {
-    let kind = PurgeKind::parse(kind)
-        .ok_or_else(|| PyValueError::new_err("the kind is none of url, prefix, host, tag and all"))?;
+/// A rule of words; raises `ValueError` with one sentence.
+pub fn make_rule(kind: &str, value: &str, soft: bool, at_ms: u64) -> PyResult<PurgeRule> {
+    let kind = PurgeKind::parse(kind).ok_or_else(|| {
+        let words: Vec<_> = PurgeKind::ALL.iter().map(|kind| kind.word()).collect();
+        PyValueError::new_err(format!("the kind is none of {}", words.join(", ")))
+    })?;
     let mode = if soft { PurgeMode::Soft } else { PurgeMode::Hard };
     PurgeRule::new(kind, value, mode, Time::from_millis(at_ms)).map_err(refused)
 }

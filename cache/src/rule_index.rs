@@ -3,8 +3,9 @@
 //! Each rule stands once in order of epoch, for journal and bounds, and once as a mark under the 128-bit hash of its
 //! name; should two names ever share a hash, too much is purged, never too little. A mark keeps the youngest rule of
 //! each mode, because older ones for the same name can add nothing: they are dropped. At the bounds the oldest rules
-//! are folded: prefix rules into rules for their hosts, rules at large into one for everything that is as old. Nothing
-//! here takes long, because workers that check an object wait for it.
+//! are folded: prefix and pattern rules into rules for their hosts, rules at large into one for everything that is as
+//! old. Patterns have no name that an object could be looked up by: those that are younger than the object are tried in
+//! turn, which is why they are few. Nothing here takes long, because workers that check an object wait for it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -15,7 +16,8 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::key::{KeyBuffer, KeyRef, Scheme};
 use crate::ledger::{Epoch, LedgerLimits};
-use crate::purge_rule::{PurgeKind, PurgeMode, PurgeRule};
+use crate::purge_pattern::PurgePattern;
+use crate::purge_rule::{PurgeKind, PurgeMode, PurgeRule, without_port};
 use crate::standing::Standing;
 use crate::tags::Tags;
 
@@ -32,6 +34,9 @@ const EVERYTHING: Name = 0;
 const URL_SEED: u64 = 1;
 const HOST_SEED: u64 = 2;
 const TAG_SEED: u64 = 3;
+const SITE_SEED: u64 = 4;
+const WILDCARD_SEED: u64 = 5;
+const REGEX_SEED: u64 = 6;
 
 /// Names are hashes already.
 #[derive(Default)]
@@ -113,6 +118,10 @@ pub(crate) struct RuleIndex {
     prefix_places: BTreeSet<Place>,
     /// For each host with prefix rules, the lengths of its prefixes and how many have each.
     prefix_lengths: ByName<SmallVec<[(usize, u32); 4]>>,
+    /// The rules by wildcard and regular expression.
+    patterns: BTreeMap<Place, (PurgePattern, PurgeMode)>,
+    /// How many rules name a site.
+    sites: usize,
     next: u64,
     folded: u64,
     rules_max: usize,
@@ -127,6 +136,8 @@ impl RuleIndex {
             marks: HashMap::with_capacity_and_hasher(2 * rules_max, BuildHasherDefault::default()),
             prefix_places: BTreeSet::new(),
             prefix_lengths: HashMap::default(),
+            patterns: BTreeMap::new(),
+            sites: 0,
             next: 0,
             folded: 0,
             rules_max,
@@ -174,13 +185,36 @@ impl RuleIndex {
         look(xxh3_128_with_seed(key.resource(), URL_SEED));
         let host = xxh3_128_with_seed(key.host(), HOST_SEED);
         look(host);
+        look(path_name(host, key.host_and_path().1));
         tags.iter().for_each(|tag| look(xxh3_128_with_seed(tag, TAG_SEED)));
         for &(length, _) in self.prefix_lengths.get(&host).into_iter().flatten() {
             if let Some(prefix) = key.target().get(..length) {
                 look(prefix_name(host, prefix));
             }
         }
-        found.standing(born)
+        if self.sites > 0 {
+            let name = without_port(key.host());
+            look(xxh3_128_with_seed(name, SITE_SEED));
+            memchr::memchr_iter(b'.', name).for_each(|dot| look(xxh3_128_with_seed(&name[dot..], SITE_SEED)));
+        }
+        found.standing(born).max(self.standing_by_patterns(key, born))
+    }
+
+    /// The youngest patterns first: a hard one that matches ends the search.
+    fn standing_by_patterns(&self, key: KeyRef<'_>, born: Epoch) -> Standing {
+        let mut found = Standing::Clear;
+        for (_, (pattern, mode)) in self.patterns.range((Epoch(born.0 + 1), 0)..).rev() {
+            if *mode == PurgeMode::Soft && found == Standing::Soft {
+                continue;
+            }
+            if pattern.matches(key) {
+                match mode {
+                    PurgeMode::Hard => return Standing::Hard,
+                    PurgeMode::Soft => found = Standing::Soft,
+                }
+            }
+        }
+        found
     }
 
     /// Drops up to `count` of the rules with epochs up to `oldest`; false when none are left.
@@ -199,6 +233,9 @@ impl RuleIndex {
         if self.prefix_places.len() > limits.prefix_rules_max {
             self.fold_prefixes();
         }
+        if self.patterns.len() > limits.pattern_rules_max {
+            self.fold_patterns();
+        }
         if self.kept.len() > limits.rules_max.max(RULES_MAX_FLOOR) {
             self.fold_all();
         }
@@ -210,6 +247,14 @@ impl RuleIndex {
             PurgeKind::All => EVERYTHING,
             PurgeKind::Tag => xxh3_128_with_seed(rule.value().as_bytes(), TAG_SEED),
             PurgeKind::Host => host_name(host),
+            // A name alone, or the dot and what hosts below it end in.
+            PurgeKind::Site => {
+                let value = rule.value();
+                xxh3_128_with_seed(value.strip_prefix('*').unwrap_or(value).as_bytes(), SITE_SEED)
+            }
+            PurgeKind::Wildcard => xxh3_128_with_seed(rule.value().as_bytes(), WILDCARD_SEED),
+            PurgeKind::Regex => xxh3_128_with_seed(rule.value().as_bytes(), REGEX_SEED),
+            PurgeKind::Path => path_name(host_name(host), target.as_bytes()),
             PurgeKind::Prefix => prefix_name(host_name(host), target.as_bytes()),
             PurgeKind::Url => {
                 let mut key = KeyBuffer::new();
@@ -233,6 +278,10 @@ impl RuleIndex {
             self.prefix_places.insert(place);
             self.count_prefix(&rule, 1);
         }
+        if let Some(pattern) = rule.pattern() {
+            self.patterns.insert(place, (pattern.clone(), rule.mode));
+        }
+        self.sites += usize::from(rule.kind() == PurgeKind::Site);
         let superfluous = self.marks.entry(name).or_default().enter(place, rule.mode);
         self.kept.insert(place, rule);
         for place in superfluous {
@@ -253,6 +302,8 @@ impl RuleIndex {
             self.prefix_places.remove(&place);
             self.count_prefix(&rule, -1);
         }
+        self.patterns.remove(&place);
+        self.sites -= usize::from(rule.kind() == PurgeKind::Site);
         Some(rule)
     }
 
@@ -291,6 +342,16 @@ impl RuleIndex {
         }
     }
 
+    fn fold_patterns(&mut self) {
+        for _ in 0..fold_count(self.patterns.len()) {
+            let Some((&place, _)) = self.patterns.first_key_value() else { return };
+            if let Some(rule) = self.discard(place) {
+                self.folded += 1;
+                self.enter(epoch_of(&rule), rule.widened_to_host());
+            }
+        }
+    }
+
     fn fold_all(&mut self) {
         let mut youngest: [Option<PurgeRule>; 2] = [None, None];
         for _ in 0..fold_count(self.kept.len()) {
@@ -320,4 +381,9 @@ fn host_name(host: &str) -> Name {
 
 fn prefix_name(host: Name, prefix: &[u8]) -> Name {
     xxh3_128_with_seed(prefix, host as u64)
+}
+
+/// The other half of the host's hash, so that no path is taken for a prefix.
+fn path_name(host: Name, path: &[u8]) -> Name {
+    xxh3_128_with_seed(path, (host >> 64) as u64)
 }

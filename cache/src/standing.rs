@@ -3,8 +3,8 @@
 //! The ledger compares the object's birth with the rules that match it; [`crate::lookup`] obeys the word. `Clear`
 //! says nothing about freshness: a clear object may still have expired.
 
-/// What purging has done to a stored object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+/// What purging has done to a stored object, from nothing to everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Standing {
     /// No rule younger than the object matches it.
     #[default]

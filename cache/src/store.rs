@@ -30,6 +30,8 @@ pub const SHARDS_MAX: usize = 1024;
 /// A store has so many shards that each has at least this share of the capacity, in bytes.
 pub const SHARD_BYTES_MIN: u64 = 8 << 20;
 
+/// Slots that are copied under one lock when all objects are visited.
+const SLOTS_PER_LOCK: usize = 256;
 /// Objects that one step of an insertion may evict.
 const EVICTIONS_PER_STEP: usize = 32;
 
@@ -168,6 +170,21 @@ impl MemoryStore {
     /// Removes this very object, but not one that has taken its place.
     pub fn remove_object(&self, object: &Arc<Object>) -> bool {
         self.remove_where(object.key.as_ref(), |held| Arc::ptr_eq(held, object)) == 1
+    }
+
+    /// Shows every object that is stored from the beginning to the end of the visit; others perhaps. Takes long, but no
+    /// lock for long, and is no request for them.
+    pub fn visit(&self, mut visit: impl FnMut(&Arc<Object>)) {
+        let mut page = Vec::with_capacity(SLOTS_PER_LOCK);
+        for shard in &self.shards {
+            for from in (0..).step_by(SLOTS_PER_LOCK) {
+                let table = shard.table.lock();
+                let Some(slots) = table.queues.page(from, SLOTS_PER_LOCK) else { break };
+                page.extend(slots.map(|entry| entry.object.clone()));
+                drop(table);
+                page.drain(..).for_each(|object| visit(&object));
+            }
+        }
     }
 
     /// A number for a new body version.

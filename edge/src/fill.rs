@@ -16,8 +16,8 @@ use headland_cache::object::Parts;
 use headland_cache::stored_fields::{is_personal, storable};
 use headland_cache::update::{Renewal, merge, renew, selects};
 use headland_cache::{
-    Admitted, Broken, Epoch, FillHead, Lead, Object, Refusal, RequestFacts, Retention, Standing, StoredHead, Time,
-    admit, may_serve_on_error,
+    Admitted, Birth, Broken, Epoch, FillHead, Lead, Object, Refusal, RequestFacts, Retention, Standing, StoredHead,
+    Time, admit, may_serve_on_error,
 };
 use headland_origin::{FetchError, FieldLines, RequestBody, Response};
 use http::{HeaderMap, Method, StatusCode};
@@ -73,6 +73,8 @@ fn hand_over(client: Client, handover: Handover) {
 
 /// Runs a fill to its end.
 pub async fn run<F: OwnedLines + Clone>(node: Arc<Node>, mut plan: Box<Plan<F>>, lead: Lead, client: Client) {
+    // Keeps the rules that concern what is fetched here.
+    let _birth = Birth::now(&node.ledger);
     let (mut response, mut asked) = match ask(&node, &plan).await {
         Ok(answered) => answered,
         Err(error) => return fail(lead, client, error),

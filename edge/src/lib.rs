@@ -13,6 +13,7 @@ pub mod edited;
 pub mod explain;
 pub mod fetching;
 pub mod fill;
+pub mod forgetting;
 pub mod forward;
 pub mod h1;
 pub mod hop_by_hop;

@@ -1,7 +1,8 @@
-//! `PURGE` on the data port.
+//! `PURGE`, `BAN` and `PURGEKEYS` on the data port.
 //!
-//! The rule must be durable before the answer, and what is durable is Python's: so a purge waits at this desk until
-//! the control side has taken it, written it down, applied it to the ledger and answered. The desk is bounded.
+//! The rule must be durable before the answer, and what is durable is Python's, as is what a client means and what a
+//! token allows: so a purge waits at this desk until the control side has taken it, written it down, applied it to the
+//! ledger and answered. The desk is bounded, and without a token only allowed addresses reach it.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -21,18 +22,51 @@ const WAITING_MAX: usize = 1024;
 /// How long one waits before the client is told that nothing is sure.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// A purge asked for on the data port, from an allowed address.
+/// What the control side is told of a request's fields: tokens, modifiers, and what names tags, hosts and paths in the
+/// dialects of the clients that purge.
+const FIELDS: [&str; 19] = [
+    "authorization",
+    "fastly-key",
+    "accesskey",
+    "x-auth-key",
+    "soft-purge",
+    "fastly-soft-purge",
+    "x-purge-method",
+    "surrogate-key",
+    "cache-tag",
+    "cache-tags",
+    "xkey",
+    "xkey-purge",
+    "xkey-softpurge",
+    "x-host",
+    "x-url",
+    "x-content-type",
+    "x-cache-tags",
+    "x-magento-tags-pattern",
+    "purge-cache-tags",
+];
+/// Those that carry a token.
+const TOKENS: usize = 4;
+/// What nginx-helper asks for by GET: a path behind the first, everything by the second.
+const GET_PATH: &[u8] = b"/purge/";
+const GET_ALL: &[u8] = b"/purgeall";
+
+/// A purge asked for on the data port. What it means is for the control side to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PurgeRequest {
-    pub kind: &'static str,
-    /// For `url`: the canonical URL.
-    pub value: String,
-    pub soft: bool,
+    /// `PURGE`, `BAN`, `PURGEKEYS`, or `PURGEALL` for the GET that means it.
+    pub method: String,
+    /// The canonical URL, after the key rules of its site.
+    pub url: String,
+    /// Those of [`FIELDS`] that it has.
+    pub fields: Vec<(&'static str, String)>,
     pub client: IpAddr,
+    /// Whether purging is allowed from its address; otherwise it brings a token.
+    pub allowed: bool,
 }
 
 impl PurgeRequest {
-    /// Whether the request is a purge, and one that may be made: the method is PURGE and the address is allowed.
+    /// Whether the request is a purge, and from an allowed address or with a token.
     pub fn recognise<F: Fields>(
         received: &Received<'_, F>,
         host: &[u8],
@@ -40,30 +74,50 @@ impl PurgeRequest {
         snapshot: &Snapshot,
         site: &Site,
     ) -> Option<Result<Self, Answer>> {
-        if received.method.as_str() != "PURGE" {
-            return None;
-        }
-        if !snapshot.purge_allow.contains(received.client) {
+        let allowed = || snapshot.purge_allow.contains(received.client);
+        let (method, target) = match received.method.as_str() {
+            "GET" if snapshot.purge_by_get => wanted_by_get(target).filter(|_| allowed())?,
+            method @ ("PURGE" | "BAN" | "PURGEKEYS") => (method, target),
+            _ => return None,
+        };
+        let (fields, allowed) = (fields_of(received.fields), allowed());
+        if !allowed && !fields.iter().any(|(name, _)| FIELDS[..TOKENS].contains(name)) {
             return Some(Err(Answer::error(StatusCode::FORBIDDEN, "purging is not allowed from this address")));
         }
         let target = site.keyed_target(host, target, received.fields, received.client);
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let soft = received.fields.first("soft-purge").or(received.fields.first("fastly-soft-purge"));
         Some(Ok(PurgeRequest {
-            kind: "url",
-            value: format!("{}://{}{}", received.scheme.word(), text(host), text(&target)),
-            soft: soft.is_some_and(|value| value != b"0"),
+            method: method.to_owned(),
+            url: format!("{}://{}{}", received.scheme.word(), text(host), text(&target)),
+            fields,
             client: received.client,
+            allowed,
         }))
     }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn fields_of(fields: &impl Fields) -> Vec<(&'static str, String)> {
+    let values = |name: &'static str| fields.named(name).map(move |value| (name, text(value)));
+    FIELDS.into_iter().flat_map(values).collect()
+}
+
+/// The purge that a GET stands for, and the target of it.
+fn wanted_by_get(target: &[u8]) -> Option<(&'static str, &[u8])> {
+    if target == GET_ALL {
+        return Some(("PURGEALL", b"/"));
+    }
+    target.starts_with(GET_PATH).then(|| ("PURGE", &target[GET_PATH.len() - 1..]))
 }
 
 /// What the control side says of a purge.
 #[derive(Debug)]
 pub struct Settled {
-    pub ok: bool,
-    /// The receipt's identifier, or the reason of the failure.
-    pub text: String,
+    pub status: u16,
+    /// A document of JSON.
+    pub body: String,
 }
 
 /// Where purges of the data port wait for the control side.
@@ -89,8 +143,7 @@ impl PurgeDesk {
         let settled = tokio::time::timeout(WAIT, settled).await;
         self.state.lock().answers.remove(&id);
         match settled {
-            Ok(Ok(Settled { ok: true, text })) => purged(&text),
-            Ok(Ok(Settled { ok: false, text })) => Answer::error(StatusCode::SERVICE_UNAVAILABLE, text),
+            Ok(Ok(settled)) => answer(settled),
             Ok(Err(_)) | Err(_) => {
                 Answer::error(StatusCode::SERVICE_UNAVAILABLE, "the purge could not be made durable in time")
             }
@@ -131,10 +184,9 @@ impl PurgeDesk {
     }
 }
 
-/// 200 whether or not it was cached, as most clients expect.
-fn purged(id: &str) -> Answer {
-    let body = serde_json::json!({ "status": "ok", "id": id }).to_string();
-    let mut answer = Answer::local(StatusCode::OK, body);
+fn answer(settled: Settled) -> Answer {
+    let status = StatusCode::from_u16(settled.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut answer = Answer::local(status, settled.body);
     answer.trace.outcome = Outcome::Local;
     answer.edit(|headers| drop(headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))));
     answer
@@ -148,7 +200,13 @@ mod tests {
     use super::*;
 
     fn request() -> PurgeRequest {
-        PurgeRequest { kind: "url", value: "http://a/".to_owned(), soft: false, client: IpAddr::from([127, 0, 0, 1]) }
+        PurgeRequest {
+            method: "PURGE".to_owned(),
+            url: "http://a/".to_owned(),
+            fields: Vec::new(),
+            client: IpAddr::from([127, 0, 0, 1]),
+            allowed: true,
+        }
     }
 
     #[tokio::test]
@@ -158,7 +216,7 @@ mod tests {
             let desk = desk.clone();
             move || {
                 let (id, taken) = desk.take(Duration::from_secs(60)).unwrap();
-                desk.settle(id, Settled { ok: true, text: "p1".to_owned() });
+                desk.settle(id, Settled { status: 200, body: "{}".to_owned() });
                 taken
             }
         });
@@ -172,6 +230,18 @@ mod tests {
         let desk = PurgeDesk::default();
         assert_eq!(desk.purge(request()).await.status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(desk.state.lock().answers.is_empty());
+    }
+
+    #[test]
+    fn what_nginx_helper_asks_for_by_get_is_known() {
+        for (target, wanted) in [
+            (&b"/purge/a?b"[..], Some(("PURGE", &b"/a?b"[..]))),
+            (b"/purgeall", Some(("PURGEALL", b"/"))),
+            (b"/purge", None),
+            (b"/purged/x", None),
+        ] {
+            assert_eq!(wanted_by_get(target), wanted, "{}", text(target));
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use headland_cache::Epoch;
 use headland_cache::python::PyLedger;
 use parking_lot::Mutex;
 use pyo3::create_exception;
@@ -30,8 +31,8 @@ struct PyNode {
     running: Mutex<Option<Running>>,
 }
 
-/// A purge that waits: number, kind, value, soft, client.
-type WaitingPurge = (u64, &'static str, String, bool, String);
+/// A purge that waits: number, method, URL, fields, client, whether its address is allowed.
+type WaitingPurge = (u64, String, String, Vec<(&'static str, String)>, String, bool);
 
 fn parse(snapshot_json: &[u8]) -> PyResult<Settings> {
     serde_json::from_slice(snapshot_json).map_err(|error| SettingsError::new_err(format!("snapshot: {error}")))
@@ -129,11 +130,24 @@ impl PyNode {
 
     fn next_purge(&self, py: Python<'_>, timeout_ms: u64) -> Option<WaitingPurge> {
         let (id, purge) = py.detach(|| self.node.purges.take(Duration::from_millis(timeout_ms)))?;
-        Some((id, purge.kind, purge.value, purge.soft, purge.client.to_string()))
+        Some((id, purge.method, purge.url, purge.fields, purge.client.to_string(), purge.allowed))
     }
 
-    fn answer_purge(&self, id: u64, ok: bool, text: String) {
-        self.node.purges.settle(id, Settled { ok, text });
+    fn answer_purge(&self, id: u64, status: u16, body: String) {
+        self.node.purges.settle(id, Settled { status, body });
+    }
+
+    fn forget_rules(&self, py: Python<'_>, until: u64) -> u64 {
+        py.detach(|| self.node.forget_rules(Epoch(until))).0
+    }
+
+    /// Objects and bytes that each of these purges would reach.
+    #[allow(clippy::needless_pass_by_value)] // the border takes over what it is given
+    fn reach(&self, py: Python<'_>, purges: Vec<(String, String)>) -> PyResult<Vec<(u64, u64)>> {
+        let rules = purges.iter().map(|(kind, value)| headland_cache::python::make_rule(kind, value, false, 0));
+        let rules: Vec<_> = rules.collect::<PyResult<_>>()?;
+        let reached = py.detach(|| self.node.reach(&rules));
+        Ok(reached.into_iter().map(|reach| (reach.objects, reach.bytes)).collect())
     }
 }
 

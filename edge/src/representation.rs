@@ -10,7 +10,7 @@ use headland_cache::invalidate::is_representation_of;
 use headland_cache::object::Parts;
 use headland_cache::stored_fields::storable;
 use headland_cache::{
-    Admitted, Body, Epoch, KeyBuffer, Object, RequestFacts, Scheme, Standing, StoredHead, Time, admit,
+    Admitted, Birth, Body, KeyBuffer, Object, RequestFacts, Scheme, Standing, StoredHead, Time, admit,
 };
 use headland_origin::Response;
 use http::{Method, StatusCode};
@@ -21,16 +21,16 @@ use crate::origin_fields::{OriginFields, take_over};
 use crate::plan::Plan;
 
 /// When a POST was sent: the ledger's epoch and the time.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Posted {
-    born: Epoch,
+    birth: Birth,
     at: Time,
 }
 
 impl Posted {
     /// Before the origin is asked; none for other methods.
     pub fn before<F: OwnedLines>(node: &Node, plan: &Plan<F>) -> Option<Self> {
-        (plan.method == Method::POST).then(|| Posted { born: node.ledger.epoch(), at: node.clock.now() })
+        (plan.method == Method::POST).then(|| Posted { birth: Birth::now(&node.ledger), at: node.clock.now() })
     }
 
     /// Stores the answer where it may be, after what it made invalid is gone.
@@ -58,7 +58,7 @@ impl Posted {
     }
 
     fn object<F: OwnedLines>(
-        self,
+        &self,
         node: &Node,
         plan: &Plan<F>,
         response: &Response,
@@ -80,7 +80,7 @@ impl Posted {
             vary: plan.vary_facts(admitted.vary),
             tags: groups::tags_of(&OriginFields(&response.headers), plan.scheme, &plan.host),
             freshness: admitted.freshness,
-            born: self.born,
+            born: self.birth.epoch(),
             generation: node.store.next_generation(),
         }))
     }

@@ -88,12 +88,14 @@ pub struct CacheSettings {
     pub tags_ignore_case: bool,
 }
 
-/// Who may purge on the data port, and how many rules are kept.
+/// Who may purge on the data port, and how.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PurgeSettings {
-    /// Networks from which `PURGE` is accepted on the data port, in CIDR form; empty refuses all.
+    /// Networks from which `PURGE` is accepted on the data port without a token, in CIDR form.
     pub allow: Vec<String>,
+    /// GET of `/purge/PATH` and `/purgeall` from there is a purge, too.
+    pub nginx_helper: bool,
 }
 
 /// The access log.

@@ -89,6 +89,8 @@ pub struct Snapshot {
     pub groups: Groups,
     pub trusted_proxies: Networks,
     pub purge_allow: Networks,
+    /// GET of certain paths is a purge, too.
+    pub purge_by_get: bool,
     pub server_timing: bool,
     pub x_cache: bool,
 }
@@ -116,6 +118,7 @@ impl Snapshot {
             groups,
             trusted_proxies: networks("trusted proxies", &settings.node.trusted_proxies)?,
             purge_allow: networks("purge", &settings.purge.allow)?,
+            purge_by_get: settings.purge.nginx_helper,
             server_timing: settings.node.server_timing,
             x_cache: settings.node.x_cache,
         })

@@ -28,7 +28,11 @@ memory = "64MiB"
 object_max = "1MiB"
 [purge]
 allow = ["127.0.0.1/32"]
+nginx_helper = true
 
+[[site]]
+hosts = ["site.test", "*.site.test"]
+origin = "app"
 [[site]]
 hosts = "*"
 origin = "app"

@@ -36,6 +36,9 @@ def tagged(origin, path):
 def items_of(kind, host, path):
     return {
         "url": [f"http://{host}{path}/a"],
+        "path": [f"http://{host}{path}/a"],
+        "wildcard": [f"{host}{path}/*"],
+        "regex": [f"{host}~^{path}/.$"],
         "prefix": [f"http://{host}{path}/"],
         "host": [host],
         "tag": [f"tag{path[1:]}"],
@@ -43,7 +46,7 @@ def items_of(kind, host, path):
     }[kind]
 
 
-@pytest.mark.parametrize("kind", ["url", "prefix", "host", "tag", "all"])
+@pytest.mark.parametrize("kind", ["url", "path", "prefix", "wildcard", "regex", "host", "tag", "all"])
 @pytest.mark.parametrize("soft", [False, True])
 def test_the_next_request_knows(client, purges, tagged, kind, soft):
     host, where = f"p{tagged[1:]}.test", f"{tagged}/a"
@@ -59,13 +62,13 @@ def test_the_next_request_knows(client, purges, tagged, kind, soft):
     assert client.get(where, host=host).cache == "hit"
 
 
-@pytest.mark.parametrize("kind", ["url", "prefix", "host", "tag"])
+@pytest.mark.parametrize("kind", ["url", "path", "prefix", "wildcard", "regex", "host", "tag"])
 def test_nothing_else_is_purged(origin, client, purges, tagged, kind):
     host, other = f"p{tagged[1:]}.test", f"q{tagged[1:]}.test"
     origin.says(f"{tagged}-untagged", FIELDS, "x")
     kept = [(other, f"{tagged}/a")] if kind != "tag" else [(host, f"{tagged}-untagged")]
-    kept += [(host, f"{tagged}/b")] if kind == "url" else []
-    kept += [(host, f"{tagged}-untagged")] if kind == "prefix" else []
+    kept += [(host, f"{tagged}/b")] if kind in {"url", "path"} else []
+    kept += [(host, f"{tagged}-untagged")] if kind in {"prefix", "wildcard", "regex"} else []
     for where in (*kept, (host, f"{tagged}/a")):
         client.get(where[1], host=where[0])
     purges.purge(kind, items_of(kind, host, tagged))
@@ -133,3 +136,64 @@ def test_a_forwarded_address_does_not_allow_a_purge(client, tagged):
 
 def test_purging_what_is_not_there_is_fine(client, path):
     assert client.get(path, method="PURGE").status == 200
+
+
+def test_a_path_is_purged_with_every_query(origin, client, purges, path):
+    origin.says(path, FIELDS, "x")
+    queries = ("", "?a=1", "?b")
+    for query in queries:
+        client.get(path + query)
+    purges.purge("path", [f"http://{client.address}{path}"])
+    assert [client.get(path + query).cache for query in queries] == ["fwd=miss; detail=purged; stored"] * 3
+
+
+def test_a_site_is_purged_with_all_its_hosts_and_ports(origin, client, purges, path):
+    origin.says(path, FIELDS, "x")
+    hosts = ("site.test", "site.test:8080", "a.b.site.test", "othersite.test")
+    for host in hosts:
+        client.get(path, host=host)
+    purges.purge("site", ["site.test"])
+    cached = [client.get(path, host=host).cache == "hit" for host in hosts]
+    assert cached == [False, False, False, True]
+
+
+def test_a_dry_run_counts_what_would_go_and_nothing_goes(client, purges, tagged):
+    for where in ("/a", "/b"):
+        client.get(tagged + where)
+    reached = purges.dry_run("tag", [f"tag{tagged[1:]}", "nothing-has-this"])
+    assert [item["objects"] for item in reached] == [2, 0]
+    assert reached[0]["bytes"] > 0
+    assert client.get(f"{tagged}/a").cache == "hit"
+
+
+@pytest.mark.parametrize(
+    ("method", "where", "fields"),
+    [
+        ("BAN", "/", ["X-Host: .*", "X-Url: ^{path}/"]),
+        ("BAN", "/", ["X-Cache-Tags: (^|,)(other|tag{tag})(,|$)"]),
+        ("PURGE", "/", ["X-Magento-Tags-Pattern: ((^|,)tag{tag}(,|$))"]),
+        ("PURGEKEYS", "/", ["xkey-purge: other tag{tag}"]),
+        ("PURGE", "{path}/.*", ["X-Purge-Method: regex"]),
+        ("GET", "/purge{path}/a", []),
+    ],
+)
+def test_clients_purge_on_the_data_port_as_they_are_used_to(client, tagged, method, where, fields):
+    client.get(f"{tagged}/a")
+    names = {"path": tagged, "tag": tagged[1:]}
+    answer = client.get(where.format(**names), *(field.format(**names) for field in fields), method=method)
+    assert (answer.status, json.loads(answer.body)["status"]) == (200, "ok")
+    assert client.get(f"{tagged}/a").cache == "fwd=miss; detail=purged; stored"
+
+
+def test_a_token_purges_from_any_address(client, tagged):
+    client.get(tagged)
+    elsewhere = ("--interface", "127.0.0.2")
+    wrong = client.get(tagged, "Authorization: Bearer wrong", method="PURGE", extra=elsewhere)
+    assert (wrong.status, client.get(tagged).cache) == (401, "hit")
+    right = client.get(tagged, f"Authorization: Bearer {TOKEN}", method="PURGE", extra=elsewhere)
+    assert (right.status, client.get(tagged).cache) == (200, "fwd=miss; detail=purged; stored")
+
+
+def test_what_nginx_helper_asks_for_is_an_ordinary_path_elsewhere(origin, client, path):
+    origin.says(f"/purge{path}", FIELDS, "a page")
+    assert client.get(f"/purge{path}", extra=("--interface", "127.0.0.2")).body == b"a page"

@@ -32,6 +32,12 @@ fn every_kind_matches_what_it_names_and_nothing_else() {
         (PurgeKind::Prefix, "https://h.example/", "/x/y", ""),
         (PurgeKind::Host, "H.example", "/x", ""),
         (PurgeKind::Tag, "b", "/x", ""),
+        (PurgeKind::Path, "h.example/x", "/x?q", "/x/y"),
+        (PurgeKind::Wildcard, "h.example/*.png", "/x/a.png?v", "/a.jpg"),
+        (PurgeKind::Wildcard, "*/x", "/x", "/y"),
+        (PurgeKind::Regex, "h.example~y$", "/x/y", "/y/x"),
+        (PurgeKind::Site, "h.example", "/x", ""),
+        (PurgeKind::Site, "*.example", "/x", ""),
         (PurgeKind::All, "", "/x", ""),
     ] {
         let ledger = Ledger::default();
@@ -47,6 +53,12 @@ fn every_kind_matches_what_it_names_and_nothing_else() {
         (PurgeKind::Prefix, "i.example/"),
         (PurgeKind::Host, "i.example"),
         (PurgeKind::Tag, "c"),
+        (PurgeKind::Path, "i.example/x"),
+        (PurgeKind::Path, "h.example/xy"),
+        (PurgeKind::Wildcard, "i.example/*"),
+        (PurgeKind::Regex, "i.example~."),
+        (PurgeKind::Site, "example"),
+        (PurgeKind::Site, "*.h.example"),
     ] {
         ledger.apply(hard(kind, value));
     }
@@ -159,7 +171,7 @@ fn a_rule_that_another_covers_is_dropped() {
 
 #[test]
 fn too_many_rules_are_folded_so_that_too_much_is_purged() {
-    let ledger = Ledger::new(LedgerLimits { rules_max: 100, prefix_rules_max: 10 });
+    let ledger = Ledger::new(LedgerLimits { rules_max: 100, prefix_rules_max: 10, pattern_rules_max: 4 });
     for number in 0..1000 {
         ledger.apply(hard(PurgeKind::Url, &format!("h.example/{number}")));
         assert!(ledger.stats().rules <= 100);
@@ -173,7 +185,7 @@ fn too_many_rules_are_folded_so_that_too_much_is_purged() {
 
 #[test]
 fn too_many_prefixes_become_rules_for_their_hosts() {
-    let ledger = Ledger::new(LedgerLimits { rules_max: 100, prefix_rules_max: 10 });
+    let ledger = Ledger::new(LedgerLimits { rules_max: 100, prefix_rules_max: 10, pattern_rules_max: 4 });
     for number in 0..11 {
         ledger.apply(soft(PurgeKind::Prefix, &format!("h.example/{number}/")));
     }
@@ -183,6 +195,21 @@ fn too_many_prefixes_become_rules_for_their_hosts() {
     assert_eq!(ledger.check(&object("/other", Epoch(0))), Standing::Soft);
     assert_eq!(ledger.check(&object("/other", Epoch(6))), Standing::Clear);
     assert_eq!(ledger.check(&object("/10/x", Epoch(6))), Standing::Soft);
+}
+
+#[test]
+fn too_many_patterns_become_rules_for_their_hosts() {
+    let ledger = Ledger::new(LedgerLimits { rules_max: 100, prefix_rules_max: 10, pattern_rules_max: 4 });
+    for number in 0..5 {
+        ledger.apply(soft(PurgeKind::Wildcard, &format!("h.example/{number}*")));
+    }
+    assert_eq!(ledger.check(&object("/other", Epoch(0))), Standing::Soft);
+    assert_eq!(ledger.check(&object("/other", Epoch(3))), Standing::Clear);
+    assert_eq!(ledger.check(&object("/4x", Epoch(3))), Standing::Soft);
+    for number in 0..5 {
+        ledger.apply(hard(PurgeKind::Regex, &format!("*~{number}$")));
+    }
+    assert!(ledger.rules().iter().any(|rule| rule.kind() == PurgeKind::All), "one for all hosts becomes everything");
 }
 
 #[test]
@@ -223,10 +250,14 @@ fn naive(rules: &[(Epoch, PurgeRule)], target: &str, born: Epoch) -> Standing {
                 PurgeKind::All => true,
                 PurgeKind::Host => rule.value() == "h.example",
                 PurgeKind::Tag => matches!(rule.value(), "a" | "b"),
-                PurgeKind::Url => rule.host_and_target() == ("h.example", target),
+                PurgeKind::Url | PurgeKind::Path => rule.host_and_target() == ("h.example", target),
                 PurgeKind::Prefix => {
                     let (host, prefix) = rule.host_and_target();
                     host == "h.example" && target.starts_with(prefix)
+                }
+                PurgeKind::Site => matches!(rule.value(), "h.example" | "*.example"),
+                PurgeKind::Wildcard | PurgeKind::Regex => {
+                    rule.pattern().is_some_and(|pattern| pattern.matches(key("h.example", target).as_ref()))
                 }
             }
     });
@@ -243,6 +274,10 @@ fn any_rule() -> impl Strategy<Value = PurgeRule> {
         4 => "(h|i)\\.example/[xy]{0,2}".prop_map(|value| (PurgeKind::Prefix, value)),
         2 => "(h|i)\\.example".prop_map(|value| (PurgeKind::Host, value)),
         2 => "[abcd]".prop_map(|value| (PurgeKind::Tag, value)),
+        2 => "(h|i)\\.example/[xy]{0,2}".prop_map(|value| (PurgeKind::Path, value)),
+        2 => "(h|i)\\.example/[x*]{0,2}".prop_map(|value| (PurgeKind::Wildcard, value)),
+        2 => "(h\\.example|[*])~[xy]{1,2}".prop_map(|value| (PurgeKind::Regex, value)),
+        1 => "([*]\\.)?(h\\.|i\\.)?example".prop_map(|value| (PurgeKind::Site, value)),
         1 => Just((PurgeKind::All, String::new())),
     ];
     (kind_and_value, any::<bool>(), proptest::option::weighted(0.2, 1..30u64)).prop_map(
@@ -258,7 +293,7 @@ proptest! {
     fn the_ledger_says_what_the_list_of_all_rules_says(
         rules in proptest::collection::vec(any_rule(), 0..30), target in "/[xy]{0,2}", born in 0..30u64, small in any::<bool>(),
     ) {
-        let limits = LedgerLimits { rules_max: 8, prefix_rules_max: 2 };
+        let limits = LedgerLimits { rules_max: 8, prefix_rules_max: 2, pattern_rules_max: 2 };
         let ledger = Ledger::new(if small { limits } else { LedgerLimits::default() });
         let held = object(&target, Epoch(born));
         let mut applied = Vec::new();

@@ -1,0 +1,99 @@
+"""A node as the purge API sees it, with the ledger of the core and without a core around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+_headland = pytest.importorskip("_headland", reason="the extension is not built: make develop")
+
+SECRET = "s3cret-of-ci"
+READER = "s3cret-of-reader"
+TAGGER = "s3cret-of-tagger"
+SHOP = "s3cret-of-shop"
+URL = "https://www.example.com/a"
+SITES = {
+    "www.example.com": ("www.example.com", "*.static.example.com"),
+    "shop.example": ("shop.example",),
+    "*": ("*",),
+}
+
+
+class SpyLedger:
+    """The ledger of the core, and what was asked of it."""
+
+    def __init__(self) -> None:
+        self.core = _headland.Ledger()
+        self.applied: list[tuple[str, str, bool, int]] = []
+
+    def apply(self, kind: str, value: str, soft: bool, at_ms: int, epoch: int | None = None) -> int:
+        given = self.core.apply(kind, value, soft, at_ms, epoch)
+        self.applied.append((kind, value, soft, given))
+        return given
+
+    def epoch(self) -> int:
+        return self.core.epoch()
+
+
+class Core:
+    """What a core says of all that is stored: each purge reaches two objects of ten bytes together."""
+
+    def __init__(self) -> None:
+        self.forgotten: list[int] = []
+        self.oldest = 2**62
+
+    def reach(self, purges: list[tuple[str, str]]) -> list[tuple[int, int]]:
+        return [(2, 10)] * len(purges)
+
+    def forget_rules(self, until: int) -> int:
+        self.forgotten.append(min(until, self.oldest))
+        return self.forgotten[-1]
+
+
+@dataclass(frozen=True)
+class Token:
+    name: str
+    secret: str
+    scopes: frozenset[str]
+    sites: frozenset[str] = frozenset()
+
+
+TOKENS = (
+    Token("ci", SECRET, frozenset({"purge"})),
+    Token("reader", READER, frozenset({"read"})),
+    Token("tagger", TAGGER, frozenset({"purge:tag"})),
+    Token("shop", SHOP, frozenset({"purge"}), frozenset({"shop.example"})),
+)
+
+
+@dataclass
+class Context:
+    state_dir: Path
+    tokens: tuple[Token, ...] = TOKENS
+    node_name: str = "pop1"
+    ledger: SpyLedger = field(default_factory=SpyLedger)
+    node: Core = field(default_factory=Core)
+    sites: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict(SITES))
+    canonicalise: Callable[[str], tuple[str, str, str]] = _headland.canonical_url
+    on_purge: list = field(default_factory=list)
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    sources: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Wire:
+    """A purge as the data port hands it over."""
+
+    method: str = "PURGE"
+    url: str = URL
+    fields: tuple[tuple[str, str], ...] = ()
+    client: str = "192.0.2.7"
+    allowed: bool = True
+
+
+def bearer(secret: str = SECRET, **more: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {secret}", **more}
