@@ -2,7 +2,7 @@
 # are skipped and say so.
 set -euo pipefail
 
-declare -A packages=([nginx]=nginx-core [curl]=curl [wrk]=wrk [h2load]=nghttp2-client [openssl]=openssl)
+declare -A packages=([nginx]=nginx-core [curl]=curl [wrk]=wrk [h2load]=nghttp2-client [openssl]=openssl [nats-server]=nats-server)
 missing=()
 for command in "${!packages[@]}"; do
     command -v "$command" >/dev/null || [ -x "/usr/sbin/$command" ] || missing+=("${packages[$command]}")

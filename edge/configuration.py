@@ -13,7 +13,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from edge.checks import cross_check
-from edge.context import Token
+from edge.context import Fleet, Token
 from edge.document import COMMAND_LINE, Document
 from edge.materials import Materials, read_materials
 from edge.problems import ConfigurationError
@@ -34,6 +34,7 @@ class Configuration:
     state_dir: FilePath | None
     """Where purges are kept over a restart; None keeps nothing."""
     snapshot: bytes = field(repr=False)
+    fleet: Fleet | None = None
 
     @property
     def sites(self) -> dict[str, tuple[str, ...]]:
@@ -69,6 +70,7 @@ def judge(document: Document) -> Configuration:
         tokens=tuple(materials.tokens),
         state_dir=_state_dir(document, settings),
         snapshot=to_snapshot(settings, materials),
+        fleet=materials.fleet,
     )
 
 

@@ -10,6 +10,7 @@ The context belongs to the thread of the admin event loop. `node` and `ledger` m
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +21,10 @@ from prometheus_client import CollectorRegistry
 __all__ = [
     "AdminContext",
     "DataPortPurge",
+    "Fleet",
     "LedgerFace",
     "NodeFace",
+    "Peer",
     "PurgeHandler",
     "Receipt",
     "ReloadState",
@@ -102,6 +105,34 @@ class Token:
     """The names of the sites that it is bound to; all when empty."""
 
 
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """What a node of the fleet may purge here."""
+
+    name: str
+    scopes: frozenset[str]
+    sites: frozenset[str]
+    """Sites by their hosts; all when empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """How purges are shared with other nodes."""
+
+    servers: tuple[str, ...]
+    name: str
+    node: str
+    user: str | None
+    password: str | None = field(repr=False)
+    tls: ssl.SSLContext | None = field(repr=False)
+    replicas: int
+    keep_s: float
+    """Seconds that the servers keep a purge."""
+    trust_s: float
+    """Seconds without the servers after which what is stored counts as stale; 0 for never."""
+    peers: tuple[Peer, ...]
+
+
 @dataclass(slots=True)
 class ReloadState:
     """How the last reading of the configuration went; written by the lifecycle, read by metrics and health."""
@@ -129,6 +160,8 @@ class AdminContext:
     tokens: tuple[Token, ...] = ()
     sites: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The host patterns of each site by its name."""
+    fleet: Fleet | None = None
+    """None for a node that shares its purges with nobody."""
     reload_state: ReloadState = field(default_factory=ReloadState)
     on_purge: list[PurgeHandler] = field(default_factory=list)
     """Handlers for purges that come in on the data port; extensions append theirs."""

@@ -85,6 +85,7 @@ class Service:
             canonicalise=self.node.canonical_url,
             tokens=self.configuration.tokens,
             sites=self.configuration.sites,
+            fleet=self.configuration.fleet,
             reload_state=ReloadState(success_at_s=time.time()),
         )
         door = _admin_door(settings, undo)
@@ -251,6 +252,7 @@ def _refuse_restart_keys(old: Settings, new: Settings) -> None:
         ("admin.listen", old.admin.listen, new.admin.listen),
         ("admin.state_dir", old.admin.state_dir, new.admin.state_dir),
         ("node.name", old.node.name, new.node.name),
+        ("fleet", old.fleet, new.fleet),
     ):
         if before != after:
             raise ConfigurationError.of(f"{key}: only a restart can change it, from {before!r} to {after!r}")

@@ -13,7 +13,8 @@ from pathlib import Path as FilePath
 from typing import Final
 
 from edge import policy
-from edge.context import Token
+from edge.context import Fleet, Token
+from edge.fleet import fleet_of
 from edge.problems import Problem
 from edge.rule_table import Rule
 from edge.settings import LogSettings, Settings, TlsSettings, TokenSettings
@@ -50,6 +51,7 @@ class Materials:
     certificates: list[Certificate] = field(default_factory=list)
     trust: dict[str, OriginTrust] = field(default_factory=dict)
     tokens: list[Token] = field(default_factory=list)
+    fleet: Fleet | None = None
     policies: dict[int, list[Rule]] = field(default_factory=dict)
     """Rules of Python files, by the index of their site."""
     log_path: str = "-"
@@ -70,11 +72,24 @@ def read_materials(settings: Settings, base: FilePath) -> Materials:
         secret = _secret(reader, ("admin", "tokens", index), token)
         if secret:
             materials.tokens.append(Token(token.name, secret, frozenset(token.scope), _site_names(settings, token)))
+    materials.fleet = _fleet(reader, settings)
     materials.log_path = _log_path(reader, settings.log)
     for index, site in enumerate(settings.site):
         if site.policy is not None:
             materials.policies[index] = reader.policy(("site", index, "policy"), site.policy)
     return materials
+
+
+def _fleet(reader: _Reader, settings: Settings) -> Fleet | None:
+    name = settings.fleet.password_env
+    if name is not None and name not in os.environ:
+        reader.problems.append(Problem(("fleet", "password_env"), f"the environment variable {name} is not set"))
+    try:
+        return fleet_of(settings.fleet, settings.node.name, reader.base, os.environ.get(name or ""))
+    except OSError as error:
+        reason = str(error.strerror or error).lower()
+        reader.problems.append(Problem(("fleet",), f"ca, cert or key cannot be used: {reason}"))
+        return None
 
 
 def _site_names(settings: Settings, token: TokenSettings) -> frozenset[str]:

@@ -1,6 +1,6 @@
 """The whole configuration as typed, frozen models: what a TOML file says, validated.
 
-    node listen tls admin cache pool limits log purge site origin
+    node listen tls admin cache pool limits log purge fleet site origin
 
 Fields carry their unit in their name (`drain_ms`); in TOML the key is the alias (`drain`) and its value a text with a
 unit ("30s"), which `edge.document` turns into the number that stands here. Defaults, bounds and meanings are written in
@@ -19,7 +19,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from cache.settings import CacheSettings
 from edge import rule_table
 from edge.compression import CompressionSettings
+from edge.fleet import FleetSettings
 from edge.rules import RuleSettings
+from edge.scopes import Scope
 from origin.settings import OriginSettings, PoolSettings
 
 __all__ = [
@@ -146,11 +148,7 @@ class TokenSettings(BaseModel):
         None, min_length=1, description="The file with the secret, instead of env; beside this file."
     )
     scope: Annotated[
-        list[
-            Literal[
-                "purge", "purge:url", "purge:prefix", "purge:pattern", "purge:host", "purge:tag", "purge:all", "read"
-            ]
-        ],
+        list[Scope],
         Field(min_length=1),
         BeforeValidator(_listed),
     ] = Field(
@@ -317,5 +315,6 @@ class Settings(BaseModel):
     limits: LimitSettings = Field(default_factory=LimitSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     purge: PurgeSettings = Field(default_factory=PurgeSettings)
+    fleet: FleetSettings = Field(default_factory=FleetSettings)
     site: list[SiteSettings] = Field(default_factory=list, max_length=10_000)
     origin: dict[str, OriginSettings] = Field(default_factory=dict, max_length=10_000)

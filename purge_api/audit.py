@@ -38,6 +38,7 @@ def audit_purge(record: PurgeRecord) -> None:
             mode=record.mode,
             items=_first(record.items),
             count=len(record.items),
+            node=_cut(record.origin),
         ),
     )
 

@@ -1,8 +1,8 @@
 """A small synchronous client of the purge API, for `headland purge` and for scripts.
 
-    from purge_api.client import PurgeClient
+    from purge_api import Client
 
-    client = PurgeClient("http://127.0.0.1:9090", token)
+    client = Client("http://127.0.0.1:9090", token)
     client.purge("url", ["https://www.example.com/a"])
 
 One connection per request; proxies of the environment are not used, because the admin address is one's own node.
@@ -11,15 +11,12 @@ One connection per request; proxies of the environment are not used, because the
 from __future__ import annotations
 
 import http.client
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import orjson
-
 from purge_api.errors import Answered, ClientError, Unreachable
+from purge_api.orders import Call, PurgeResult, document_of, purge_call, result_of, survey_call
 from purge_api.vocabulary import API_PREFIX, items_max
 
 __all__ = ["Answered", "ClientError", "PurgeClient", "PurgeResult", "Unreachable"]
@@ -28,18 +25,6 @@ TIMEOUT_S = 30.0
 """Seconds to connect, and to wait for each read of the answer."""
 ANSWER_BYTES_MAX = 8 * 1_048_576
 """Bytes of an answer that are read."""
-
-
-@dataclass(frozen=True, slots=True)
-class PurgeResult:
-    """A purge as the node reports it."""
-
-    id: str
-    state: str
-    epoch: int
-    items: tuple[str, ...]
-    document: dict[str, Any]
-    """The whole answer."""
 
 
 class PurgeClient:
@@ -67,70 +52,63 @@ class PurgeClient:
         self.base = base
 
     def purge(
-        self, kind: str, items: Sequence[str] = (), *, soft: bool = False, idempotency_key: str | None = None
+        self,
+        kind: str,
+        items: Sequence[str] = (),
+        *,
+        soft: bool = False,
+        partial: bool = False,
+        wait_s: float = 0.0,
+        idempotency_key: str | None = None,
     ) -> PurgeResult:
         """Purge, and come back when it is durable and in force.
 
         Args:
-            kind: `url`, `prefix`, `host`, `tag` or `all`.
-            items: What to purge; none for `all`. At most 500 URLs or 256 others, see `purge_many`.
+            kind: `url`, `path`, `prefix`, `wildcard`, `regex`, `host`, `site`, `tag` or `all`.
+            items: What to purge; none for `all`. One request takes a bounded number, see `purge_many`.
             soft: Make stale instead of gone.
+            partial: Leave bad items out instead of refusing all; `refused` of the result lists them.
+            wait_s: Seconds to wait until every live node of the fleet has applied it; `missing` names those that
+                had not.
             idempotency_key: Makes trying again safe; a random one by default.
 
         Raises:
             Answered: The node refused; `problem` says why.
             Unreachable: No answer.
         """
-        body: dict[str, Any] = {"type": kind, "mode": "soft" if soft else "hard"}
-        if kind != "all":
-            body["items"] = list(items)
-        key = idempotency_key or secrets.token_hex(16)
-        return _result(self._call("POST", API_PREFIX, body, {"Idempotency-Key": key}))
+        call = purge_call(kind, items, soft=soft, partial=partial, wait_s=wait_s, idempotency_key=idempotency_key)
+        return result_of(self._call("POST", API_PREFIX, call))
 
-    def dry_run(self, kind: str, items: Sequence[str] = ()) -> list[dict[str, Any]]:
-        """What a purge would reach on this node now: item, objects and bytes of each. Raises as `purge` does."""
-        body: dict[str, Any] = {"type": kind, "dry_run": True}
-        if kind != "all":
-            body["items"] = list(items)
-        found: list[dict[str, Any]] = self._call("POST", API_PREFIX, body)["items"]
-        return found
-
-    def purge_many(self, kind: str, items: Iterable[str], *, soft: bool = False) -> Iterator[PurgeResult]:
+    def purge_many(
+        self, kind: str, items: Iterable[str], *, soft: bool = False, partial: bool = False, wait_s: float = 0.0
+    ) -> Iterator[PurgeResult]:
         """Purge any number of items, in as many requests as it takes; yields one result per request.
 
         Raises as `purge` does; the requests before are then in force.
         """
-        limit = items_max(kind)
-        group: list[str] = []
-        for item in items:
-            group.append(item)
-            if len(group) == limit:
-                yield self.purge(kind, group, soft=soft)
-                group = []
-        if group:
-            yield self.purge(kind, group, soft=soft)
+        for group in _grouped(items, items_max(kind)):
+            yield self.purge(kind, group, soft=soft, partial=partial, wait_s=wait_s)
+
+    def dry_run(self, kind: str, items: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """What a purge would reach on this node now: item, objects and bytes of each. Raises as `purge` does."""
+        found: list[dict[str, Any]] = self._call("POST", API_PREFIX, survey_call(kind, items))["items"]
+        return found
 
     def show(self, purge_id: str) -> PurgeResult:
         """One purge by its id. Raises as `purge` does."""
-        return _result(self._call("GET", f"{API_PREFIX}/{quote(purge_id, safe='')}"))
+        return result_of(self._call("GET", f"{API_PREFIX}/{quote(purge_id, safe='')}"))
 
     def recent(self, limit: int = 50) -> list[PurgeResult]:
         """The newest purges; needs the scope read. Raises as `purge` does."""
-        return [_result(purge) for purge in self._call("GET", f"{API_PREFIX}?limit={limit}")["purges"]]
+        return [result_of(purge) for purge in self._call("GET", f"{API_PREFIX}?limit={limit}")["purges"]]
 
-    def _call(
-        self, method: str, path: str, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None
-    ) -> dict[str, Any]:
-        fields = dict(headers or {})
+    def _call(self, method: str, path: str, call: Call | None = None) -> dict[str, Any]:
+        fields = {} if call is None else dict(call.headers)
         if self._token is not None:
             fields["Authorization"] = f"Bearer {self._token}"
-        payload = None
-        if body is not None:
-            payload = orjson.dumps(body)
-            fields["Content-Type"] = "application/json"
-        connection = self._connection()
+        connection = self._connection(0.0 if call is None else call.wait_s)
         try:
-            connection.request(method, self._path + path, payload, fields)
+            connection.request(method, self._path + path, None if call is None else call.body, fields)
             response = connection.getresponse()
             data = response.read(ANSWER_BYTES_MAX)
         except (OSError, http.client.HTTPException) as error:
@@ -138,33 +116,20 @@ class PurgeClient:
             raise Unreachable(f"no answer from {self.base}: {reason}") from error
         finally:
             connection.close()
-        document = _document(data)
-        if response.status >= 300:
-            raise Answered(response.status, document)
-        return document
+        return document_of(response.status, data)
 
-    def _connection(self) -> http.client.HTTPConnection:
-        if self._secure:
-            return http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout_s)
-        return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
+    def _connection(self, wait_s: float) -> http.client.HTTPConnection:
+        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+        return kind(self._host, self._port, timeout=self._timeout_s + wait_s)
 
 
-def _document(data: bytes) -> dict[str, Any]:
-    try:
-        document = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _result(document: dict[str, Any]) -> PurgeResult:
-    try:
-        return PurgeResult(
-            id=document["id"],
-            state=document["state"],
-            epoch=document["epoch"],
-            items=tuple(document["items"]),
-            document=document,
-        )
-    except (KeyError, TypeError):
-        raise Answered(502, {"detail": "the answer is not one of a purge API; is this the admin address?"}) from None
+def _grouped(items: Iterable[str], size: int) -> Iterator[list[str]]:
+    """The items in groups of at most `size`, as they come."""
+    group: list[str] = []
+    for item in items:
+        group.append(item)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group

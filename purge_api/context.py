@@ -6,6 +6,7 @@ it belongs to the admin event loop, except `ledger`, which may be called from an
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +17,9 @@ __all__ = [
     "Canonicalise",
     "Context",
     "DataPortPurge",
+    "FleetFace",
     "NodeFace",
+    "PeerFace",
     "PurgeHandler",
     "Receipt",
     "RuleLedger",
@@ -65,6 +68,66 @@ class TokenFace(Protocol):
     @property
     def sites(self) -> frozenset[str]:
         """The names of the sites that it is bound to; all when empty."""
+
+
+class PeerFace(Protocol):
+    """What a node of the fleet may purge here."""
+
+    @property
+    def name(self) -> str:
+        """The node."""
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """`purge` (every kind), `purge:<scope>`."""
+
+    @property
+    def sites(self) -> frozenset[str]:
+        """Sites by one of their hosts; all when empty."""
+
+
+class FleetFace(Protocol):
+    """How purges are shared with other nodes."""
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """URLs of the message servers."""
+
+    @property
+    def name(self) -> str:
+        """The fleet."""
+
+    @property
+    def node(self) -> str:
+        """This node."""
+
+    @property
+    def user(self) -> str | None:
+        """At the servers."""
+
+    @property
+    def password(self) -> str | None:
+        """At the servers; never logged."""
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """None for clear text."""
+
+    @property
+    def replicas(self) -> int:
+        """Servers that keep each purge."""
+
+    @property
+    def keep_s(self) -> float:
+        """Seconds that the servers keep a purge."""
+
+    @property
+    def trust_s(self) -> float:
+        """Seconds without the servers after which what is stored counts as stale; 0 for never."""
+
+    @property
+    def peers(self) -> Sequence[PeerFace]:
+        """What nodes may purge here; everything when empty."""
 
 
 class DataPortPurge(Protocol):
@@ -136,6 +199,10 @@ class Context(Protocol):
     @property
     def tokens(self) -> tuple[TokenFace, ...]:
         """The tokens now in force; read again for each request, because a reload may replace them."""
+
+    @property
+    def fleet(self) -> FleetFace | None:
+        """None for a node that shares its purges with nobody."""
 
     @property
     def on_purge(self) -> list[PurgeHandler]:

@@ -100,8 +100,10 @@ class _Write:
 
 @dataclass(slots=True)
 class _Read:
-    purge_id: str
-    future: Future[PurgeRecord | None]
+    """Something to be found in the database by the thread that owns it."""
+
+    find: Callable[[], Any]
+    future: Future[Any]
 
 
 class Journal:
@@ -164,7 +166,13 @@ class Journal:
         if record is not None:
             future.set_result(record)
         else:
-            self._put(_Read(purge_id, future))
+            self._put(_Read(lambda: self._read(purge_id), future))
+        return future
+
+    def after(self, epoch: int, count: int) -> Future[list[PurgeRecord]]:
+        """Own purges of this node behind an epoch, oldest first, at most so many. Raises as `submit` does."""
+        future: Future[list[PurgeRecord]] = Future()
+        self._put(_Read(lambda: self._after(epoch, count), future))
         return future
 
     def recent(self, count: int) -> list[PurgeRecord]:
@@ -260,7 +268,7 @@ class Journal:
         for draft in drafts:
             records.append(
                 PurgeRecord(
-                    id=new_id(epoch),
+                    id=draft.id or new_id(epoch),
                     epoch=epoch,
                     kind=draft.kind,
                     items=draft.items,
@@ -270,6 +278,7 @@ class Journal:
                     received_ms=draft.received_ms,
                     applied_ms=now_ms,
                     idempotency=draft.idempotency,
+                    origin=draft.origin,
                 )
             )
             epoch += len(draft.items)
@@ -281,7 +290,7 @@ class Journal:
 
     def _answer_read(self, work: _Read) -> None:
         try:
-            work.future.set_result(self._read(work.purge_id))
+            work.future.set_result(work.find())
         except (JournalDamaged, sqlite3.Error, OSError) as error:
             work.future.set_exception(JournalFailed(f"the purge journal cannot be read: {error}"))
 
@@ -292,13 +301,26 @@ class Journal:
         row = self._row_with(int(epoch))
         return next((record for record in row if record.id == purge_id), None)
 
+    def _after(self, epoch: int, count: int) -> list[PurgeRecord]:
+        first = self._key_with(epoch)
+        keys = self._cache._sql(  # noqa: SLF001 - as below
+            "SELECT key FROM Cache WHERE raw = 1 AND key >= ? ORDER BY key", (first or 0,)
+        ).fetchall()
+        records = (record for (key,) in keys for record in self._unpack(key))
+        own = (record for record in records if not record.origin and record.last_epoch > epoch)
+        return list(itertools.islice(own, count))
+
     def _row_with(self, epoch: int) -> list[PurgeRecord]:
+        key = self._key_with(epoch)
+        return [] if key is None else self._unpack(key)
+
+    def _key_with(self, epoch: int) -> int | None:
         """The row in which an epoch would stand: the one with the greatest key that is not above it."""
         # diskcache has no query for a range of keys; the statement is what its iterkeys does, with a bound.
         found = self._cache._sql(  # noqa: SLF001
             "SELECT key FROM Cache WHERE raw = 1 AND key <= ? ORDER BY key DESC LIMIT 1", (epoch,)
         ).fetchone()
-        return [] if found is None else self._unpack(found[0])
+        return None if found is None else int(found[0])
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 

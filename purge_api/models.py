@@ -22,7 +22,7 @@ from purge_api.items import shown, values_of
 from purge_api.sites import Sites
 from purge_api.vocabulary import KINDS, MODES, items_max
 
-__all__ = ["PurgeRequest", "RefusedItem", "order_of", "parse"]
+__all__ = ["PurgeRequest", "RefusedItem", "document_of", "order_of", "parse"]
 
 ERRORS_SHOWN_MAX = 20
 """Bad items listed in one answer."""

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from purge_api import cloudflare, fastly
 from purge_api.api import PurgeApi
-from purge_api.context import Context
+from purge_api.context import Context, FleetFace
 from purge_api.data_port import DataPort
 from purge_api.desk import PurgeDesk
 from purge_api.forgetter import Forgetter
@@ -47,7 +47,8 @@ def mount(app: web.Application, context: Context) -> None:
     """
     journal = Journal(context.state_dir / JOURNAL_DIRECTORY, context.ledger)
     desk = PurgeDesk(context, journal, PurgeMetrics(context.registry), RateLimiter(time.monotonic))
-    api = PurgeApi(desk, Spread(context.node_name))
+    spread = Spread(context.node_name)
+    api = PurgeApi(desk, spread)
     app.middlewares.append(middleware)
     app.router.add_post(API_PREFIX, api.create)
     app.router.add_get(API_PREFIX, api.listing)
@@ -57,6 +58,8 @@ def mount(app: web.Application, context: Context) -> None:
     context.on_purge.append(DataPort(desk).handle)
     context.sources["purges"] = lambda: _shown(journal)
     app.cleanup_ctx.append(_running(Forgetter(context, journal)))
+    if context.fleet is not None:
+        app.cleanup_ctx.append(_member(context.fleet, context, desk, spread))
 
     async def close(_app: web.Application) -> None:
         journal.close()
@@ -73,6 +76,23 @@ def _running(forgetter: Forgetter) -> Callable[[web.Application], AsyncIterator[
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+    return running
+
+
+def _member(
+    fleet: FleetFace, context: Context, desk: PurgeDesk, spread: Spread
+) -> Callable[[web.Application], AsyncIterator[None]]:
+    """The node's part in its fleet, as long as the application runs; it has caught up before the doors open."""
+
+    async def running(_app: web.Application) -> AsyncIterator[None]:
+        from purge_api.fleet.join import member_of  # noqa: PLC0415 - with it comes the client of the message servers
+
+        member = member_of(fleet, context, desk, spread)
+        desk.on_applied.append(member.applied_here)
+        await member.start()
+        yield
+        await member.stop()
 
     return running
 

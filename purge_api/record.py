@@ -34,6 +34,10 @@ class Draft:
     """Unix time in milliseconds."""
     idempotency: tuple[str, str] | None = None
     """Digests of the caller's key and of the body, when a key was given."""
+    id: str = ""
+    """Its id where it has one already, on another node."""
+    origin: str = ""
+    """The node that it came from; empty for this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class PurgeRecord:
     applied_ms: int
     """Unix time in milliseconds at which its rules were in force (for one read back: were written)."""
     idempotency: tuple[str, str] | None = None
+    origin: str = ""
+    """The node that it came from; empty for this one."""
 
     @property
     def last_epoch(self) -> int:
@@ -82,6 +88,8 @@ class PurgeRecord:
         }
         if self.idempotency is not None:
             row["idempotency"] = self.idempotency
+        if self.origin:
+            row["origin"] = self.origin
         return row
 
     @classmethod
@@ -99,6 +107,7 @@ class PurgeRecord:
             received_ms=_count(row["received_ms"]),
             applied_ms=_count(row["applied_ms"]),
             idempotency=None if pair is None else (_text(pair[0]), _text(pair[1])),
+            origin=_text(row.get("origin", "")),
         )
 
     def to_answer(self, nodes: list[dict[str, Any]]) -> dict[str, Any]:

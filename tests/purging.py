@@ -80,6 +80,7 @@ class Context:
     sites: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict(SITES))
     canonicalise: Callable[[str], tuple[str, str, str]] = _headland.canonical_url
     on_purge: list = field(default_factory=list)
+    fleet: None = None
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     sources: dict = field(default_factory=dict)
 

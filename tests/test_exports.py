@@ -40,7 +40,7 @@ def test_all_is_there_sorted_and_true(module):
     assert exported is not None, f"{module.relative_to(ROOT)} has no __all__"
     imported = {
         alias.asname or alias.name
-        for node in tree.body
+        for node in ast.walk(tree)  # also what is imported for types alone, and loaded when it is asked for
         if isinstance(node, ast.ImportFrom | ast.Import)
         for alias in node.names
     }

@@ -1,0 +1,65 @@
+"""How far a node is in the fleet's stream, kept on the disk.
+
+`sequence`: everything up to there was applied, durably. `published`: own purges up to that epoch are in the stream.
+Both are written after the fact, so a crash repeats some of the work and forgets none: applying and publishing twice
+does no harm. A file that is not there or makes no sense is no cursor, which counts as a gap.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import orjson
+
+__all__ = ["Cursor", "CursorFile"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A place in a stream."""
+
+    identity: str
+    """Of the stream that the number belongs to."""
+    sequence: int
+    since: int
+    """Nothing up to there is known here: the node joined then, or began anew."""
+    published: int
+    """Epoch."""
+
+
+class CursorFile:
+    """One file; replaced as a whole.
+
+    Args:
+        directory: Where it is; must exist.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "fleet.json"
+
+    def load(self) -> Cursor | None:
+        """What was saved last; None when there is nothing that could be believed."""
+        try:
+            document = orjson.loads(self._path.read_bytes())
+            cursor = Cursor(str(document["identity"]), document["sequence"], document["since"], document["published"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        numbers = (cursor.sequence, cursor.since, cursor.published)
+        return cursor if all(type(number) is int and number >= 0 for number in numbers) else None
+
+    def save(self, cursor: Cursor) -> None:
+        """Durable when it returns. Raises `OSError`."""
+        document = asdict(cursor)
+        fresh = self._path.with_suffix(".new")
+        with fresh.open("wb") as file:
+            file.write(orjson.dumps(document))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._path)
+        directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)

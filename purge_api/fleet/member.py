@@ -1,0 +1,389 @@
+"""A node's part in a fleet: what it purges reaches the others, and what they purge reaches it.
+
+    own purge    applied and durable here -> answered -> published, in order, as soon as the transport takes it
+    another's    read from the stream, in order -> written to the own journal -> in force -> told to all
+
+The journal is the queue: what is not published yet is read from it again, however long the transport is away or however
+often the node starts. The cursor says how far that went. Reading begins some messages before it: what of them the
+journal does not have was lost here, and is applied again.
+
+A node that cannot know what it missed does not serve it: when the stream no longer has what follows the cursor, or is
+another stream, everything is purged; when the transport is away for longer than `trust_s`, or at the start, everything
+stored counts as stale until it was confirmed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from purge_api.audit import audit_purge
+from purge_api.auth import Identity
+from purge_api.context import RuleLedger
+from purge_api.errors import JournalError, Refused
+from purge_api.fleet.blocks import Blocks
+from purge_api.fleet.cursor import Cursor, CursorFile
+from purge_api.fleet.merge import drafts_of
+from purge_api.fleet.message import Malformed, News, Presence, decoded, decoded_news, decoded_presence, encoded
+from purge_api.fleet.transport import Delivered, Transport, TransportError
+from purge_api.journal import RECENT_PURGES_MAX, Journal
+from purge_api.record import Draft, PurgeRecord
+from purge_api.sites import Sites
+from purge_api.spread import Applied, Spread
+
+__all__ = ["FleetCounters", "FleetOptions", "Home", "Member"]
+
+PENDING_PURGES_MAX = 4_096
+"""Own purges that wait in memory to be published; more are read from the journal."""
+START_S = 5.0
+"""Seconds in which a node that starts must have caught up before it serves what it holds."""
+RETRY_S = 1.0
+"""Seconds before what failed is tried again."""
+PRESENCE_EVERY_S = 2.0
+"""Seconds between two signs of life."""
+VERIFIED_MESSAGES = 256
+"""Messages before the cursor that are read again at the start, and of which digests are compared."""
+NEWS_IDS_MAX = 4_096
+"""Purges in one piece of news."""
+GAP_ORIGIN = "gap"
+"""Where a purge comes from that a gap in the stream caused; it stays on this node."""
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FleetOptions:
+    """What a member has to know."""
+
+    node: str
+    peers: Mapping[str, Identity] = field(default_factory=dict)
+    """What each node may purge here; when there are none, all nodes may purge everything."""
+    trust_s: float = 60.0
+    """Seconds without the transport after which what is stored counts as stale; 0 for never."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """What a member works on."""
+
+    journal: Journal
+    """Where purges are made durable and applied."""
+    ledger: RuleLedger
+    """The rules in memory."""
+    cursor: CursorFile
+    """Where it is in the stream."""
+    spread: Spread
+    """Which nodes have which purge."""
+    sites: Callable[[], Sites]
+    """The sites now in force."""
+
+
+@dataclass(slots=True)
+class FleetCounters:
+    """What a member did; for metrics."""
+
+    published: int = 0
+    applied: int = 0
+    repaired: int = 0
+    refused: int = 0
+    gaps: int = 0
+
+
+class Member:
+    """Belongs to one event loop.
+
+    Args:
+        options: Its name and whom it trusts.
+        transport: What carries the messages.
+        home: What it works on.
+    """
+
+    def __init__(self, options: FleetOptions, transport: Transport, home: Home) -> None:
+        self.counters = FleetCounters()
+        self.connected = False
+        self.sequence = 0
+        self._options = options
+        self._transport = transport
+        self._journal = home.journal
+        self._ledger = home.ledger
+        self._file = home.cursor
+        self._spread = home.spread
+        self._sites = home.sites
+        self._cursor = Cursor("", 0, 0, 0)
+        self._published = 0
+        self._pending: deque[PurgeRecord] = deque()
+        self._read_journal = True
+        self._due = asyncio.Event()
+        self._due.set()
+        self._caught_up = asyncio.Event()
+        self._held: OrderedDict[str, None] = OrderedDict()
+        self._blocks = Blocks(VERIFIED_MESSAGES)
+        self._alive: tuple[str, ...] = ()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._distrusted = False
+        transport.on_told = self._on_told
+        home.spread.alive = lambda: self._alive
+
+    @property
+    def alive(self) -> tuple[str, ...]:
+        """The nodes that are alive, this one among them."""
+        return self._alive
+
+    async def start(self) -> None:
+        """Catch up, or give up what is stored; then go on in the background. Never raises for the transport."""
+        saved = await asyncio.to_thread(self._file.load)
+        # A node that was never in a fleet has nothing to tell it of before.
+        self._cursor = saved or Cursor("", 0, 0, self._ledger.epoch())
+        self._published = self._cursor.published
+        if saved is None:
+            await asyncio.to_thread(self._file.save, self._cursor)
+        for record in self._journal.recent(RECENT_PURGES_MAX):
+            self._hold(record.id)
+        self._tasks.append(asyncio.create_task(self._for_ever(self._reading)))
+        try:
+            async with asyncio.timeout(START_S):
+                await self._caught_up.wait()
+        except TimeoutError:
+            log.warning("fleet: not caught up after %g s; what is stored counts as stale", START_S)
+            self._distrust()
+        self._tasks.append(asyncio.create_task(self._for_ever(self._publishing)))
+        self._tasks.append(asyncio.create_task(self._living()))
+
+    async def stop(self) -> None:
+        """Leave the fleet."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._transport.close()
+
+    def applied_here(self, record: PurgeRecord) -> None:
+        """An own purge is in force: it is to be published."""
+        self._hold(record.id)
+        if len(self._pending) < PENDING_PURGES_MAX:
+            self._pending.append(record)
+        else:
+            self._read_journal = True
+        self._due.set()
+
+    # -- publishing ---------------------------------------------------------------------------------------------------
+
+    async def _publishing(self) -> None:
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            while records := await self._unpublished():
+                data, taken = encoded(self._options.node, records)
+                last = taken[-1].last_epoch
+                await self._transport.publish(data, f"{self._options.node}-{taken[0].id}-{last}")
+                self._published = last
+                self.counters.published += len(taken)
+
+    async def _unpublished(self) -> list[PurgeRecord]:
+        """The next own purges to publish, oldest first."""
+        if self._read_journal:
+            # Before reading: what comes in meanwhile is queued, and may be read as well.
+            self._read_journal = False
+            self._pending.clear()
+            found = await asyncio.wrap_future(self._journal.after(self._published, PENDING_PURGES_MAX))
+            self._read_journal = len(found) == PENDING_PURGES_MAX
+            if found:
+                return found
+        while self._pending and self._pending[0].epoch <= self._published:
+            self._pending.popleft()
+        return list(self._pending)
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    async def _reading(self) -> None:
+        if not self.connected:
+            await self._transport.open()
+        state = await self._transport.state()
+        self.connected = True
+        lost = self._cursor.identity != state.identity or self._cursor.sequence + 1 < state.first
+        if lost:
+            await self._start_empty(state.identity, state.last)
+        after = max(state.first - 1, self._cursor.since, self._cursor.sequence - VERIFIED_MESSAGES)
+        if after >= state.last:
+            self._caught_up.set()
+        async for batch in self._transport.read(after):
+            await self._take(batch, state.last)
+
+    async def _take(self, batch: Sequence[Delivered], last: int) -> None:
+        received_ms = _now_ms()
+        drafts: list[Draft] = []
+        for message in batch:
+            new = self._drafts(message, received_ms)
+            drafts += new
+            if new and message.sequence <= self._cursor.sequence:
+                self.counters.repaired += len(new)
+                log.warning("fleet: %d purges of message %d were lost here", len(new), message.sequence)
+        behind = batch[-1].sequence < last - VERIFIED_MESSAGES
+        try:
+            await self._apply(drafts_of(drafts, merge=behind))
+        except JournalError:
+            for draft in drafts:
+                self._held.pop(draft.id, None)
+            raise
+        sequence = max(batch[-1].sequence, self._cursor.sequence)
+        self._cursor = replace(self._cursor, sequence=sequence, published=self._published)
+        self.sequence = sequence
+        if drafts and not behind:
+            await self._tell([draft.id for draft in drafts], received_ms)
+        await asyncio.to_thread(self._file.save, self._cursor)
+        if batch[-1].sequence >= last:
+            self._caught_up.set()
+
+    def _drafts(self, message: Delivered, received_ms: int) -> list[Draft]:
+        """What of a message is to be applied here: not what is held already, and not what its sender may not purge."""
+        try:
+            node, purges = decoded(message.data)
+        except Malformed as error:
+            self._refuse(message, str(error))
+            return []
+        if node != message.node:
+            self._refuse(message, f"it says that it comes from {node}")
+            return []
+        self._blocks.add(message.sequence, [purge.id for purge in purges])
+        drafts = []
+        for purge in purges:
+            if purge.id in self._held:
+                continue
+            # Also what is refused is dealt with.
+            self._hold(purge.id)
+            try:
+                self._identity(node).require_purge(purge.kind)
+                self._identity(node).require_sites(purge.kind, purge.items, self._sites())
+            except Refused as refused:
+                self._refuse(message, refused.detail)
+                continue
+            drafts.append(
+                Draft(
+                    purge.kind,
+                    purge.items,
+                    purge.soft,
+                    purge.actor,
+                    "",
+                    min(received_ms, purge.received_ms) if purge.received_ms else received_ms,
+                    id=purge.id,
+                    origin=node,
+                )
+            )
+        return drafts
+
+    async def _apply(self, drafts: Sequence[Draft]) -> None:
+        futures = [asyncio.wrap_future(self._journal.submit(draft)) for draft in drafts]
+        for future in futures:
+            audit_purge(await future)
+        self.counters.applied += len(futures)
+
+    async def _tell(self, ids: Sequence[str], received_ms: int) -> None:
+        """Who waits for these learns that they are in force here; nobody else misses it."""
+        with contextlib.suppress(TransportError):
+            for start in range(0, len(ids), NEWS_IDS_MAX):
+                news = News(self._options.node, received_ms, _now_ms(), tuple(ids[start : start + NEWS_IDS_MAX]))
+                await self._transport.tell(news.encoded())
+
+    async def _start_empty(self, identity: str, last: int) -> None:
+        """What was purged since the cursor is not known: nothing that is stored may be served."""
+        if self._cursor.identity or self._ledger.epoch():
+            log.warning("fleet: the stream no longer has what this node missed; everything is purged")
+            self.counters.gaps += 1
+        draft = Draft("all", ("",), False, GAP_ORIGIN, "", _now_ms(), origin=GAP_ORIGIN)
+        await asyncio.wrap_future(self._journal.submit(draft))
+        self._cursor = Cursor(identity, last, last, self._published)
+        self.sequence = last
+        await asyncio.to_thread(self._file.save, self._cursor)
+
+    def _identity(self, node: str) -> Identity:
+        if not self._options.peers:
+            return Identity(node, frozenset({"purge"}))
+        return self._options.peers.get(node, Identity(node, frozenset()))
+
+    def _refuse(self, message: Delivered, reason: str) -> None:
+        self.counters.refused += 1
+        log.warning("fleet: message %d of %s is refused: %s", message.sequence, message.node, reason[:500])
+
+    # -- living -------------------------------------------------------------------------------------------------------
+
+    async def _living(self) -> None:
+        heard_s = time.monotonic()
+        while True:
+            try:
+                presence = Presence(self._options.node, self._cursor.sequence, self._digests())
+                await self._transport.announce(presence.encoded())
+                await self._compare(await self._transport.announced())
+                heard_s, self._distrusted = time.monotonic(), False
+            except TransportError as error:
+                log.debug("fleet: %s", error)
+                away_s = time.monotonic() - heard_s
+                if self._options.trust_s and away_s > self._options.trust_s and not self._distrusted:
+                    log.warning("fleet: away for %.0f s; what is stored counts as stale", away_s)
+                    self._distrust()
+            await asyncio.sleep(PRESENCE_EVERY_S)
+
+    async def _compare(self, announced: Mapping[str, bytes]) -> None:
+        """Read again what another node has otherwise: the stream says which of the two is right."""
+        self._alive = tuple(sorted(announced))
+        own = self._digests()
+        differing: set[int] = set()
+        for node, data in announced.items():
+            try:
+                presence = decoded_presence(data)
+            except Malformed as error:
+                log.warning("fleet: the presence of %s is refused: %s", node, error)
+                continue
+            differing |= {block for block, digest in presence.digests.items() if own.get(block, digest) != digest}
+        missing = {purge for block in differing for purge in self._blocks.ids(block) if purge not in self._held}
+        if missing:
+            log.warning("fleet: %d purges differ from those of other nodes; they are read again", len(missing))
+            await self._read_again()
+
+    async def _read_again(self) -> None:
+        state = await self._transport.state()
+        first = max(state.first, state.last - VERIFIED_MESSAGES)
+        async for batch in self._transport.read(first - 1):
+            await self._take(batch, state.last)
+            if batch[-1].sequence >= state.last:
+                return
+
+    def _digests(self) -> dict[int, str]:
+        return self._blocks.digests(self._cursor.sequence, self._held)
+
+    def _distrust(self) -> None:
+        """In memory alone: after a restart it is decided anew."""
+        self._distrusted = True
+        self._ledger.apply("all", "", True, _now_ms())
+
+    def _on_told(self, node: str, data: bytes) -> None:
+        try:
+            news = decoded_news(data)
+        except Malformed as error:
+            log.debug("fleet: words of %s are refused: %s", node, error)
+            return
+        applied = Applied(node, news.received_ms, news.applied_ms)
+        for purge_id in news.ids:
+            self._spread.heard(purge_id, applied)
+
+    def _hold(self, purge_id: str) -> None:
+        self._held[purge_id] = None
+        if len(self._held) > 4 * RECENT_PURGES_MAX:
+            self._held.popitem(last=False)
+
+    async def _for_ever(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Again after a while when the transport fails."""
+        while True:
+            try:
+                await work()
+            except (TransportError, JournalError) as error:
+                log.debug("fleet: %s", error)
+            self._due.set()
+            self._read_journal = True
+            await asyncio.sleep(RETRY_S)
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
