@@ -14,7 +14,21 @@ from typing import Final
 
 from edge.exits import Exit
 
-__all__ = ["main", "parser"]
+__all__ = ["PURGE_KINDS", "main", "parser"]
+
+PURGE_KINDS: Final = {
+    "url": ("URL", "URLs"),
+    "path": ("URL", "this path with every query"),
+    "tag": ("TAG", "all with this surrogate key"),
+    "prefix": ("PREFIX", "all that begins with this URL"),
+    "wildcard": ("PATTERN", "all that fits, such as 'www.example.com/img/*.png'"),
+    "regex": ("PATTERN", "all in whose path this is found, such as 'www.example.com~^/[0-9]+/'"),
+    "host": ("HOST", "all of this host"),
+    "site": ("SITE", "all hosts of the site that has this one"),
+}
+"""What can be purged besides everything: the word of the item, and what is meant."""
+WAIT_S: Final = 10.0
+"""Seconds that `--wait` waits when it says nothing."""
 
 _INTRODUCTION: Final = """\
 Headland is an HTTP cache that stands before your servers: it answers from memory what it may, asks
@@ -29,6 +43,7 @@ examples:
   headland serve --config edge.toml               what runs in production; SIGHUP reloads, SIGTERM drains
   headland explain https://www.example.com/a      would it be answered from the cache, and why (not)
   headland purge https://www.example.com/a        forget one URL
+  headland fleet demo                             three nodes that share their purges
   headland settings                               every key of a configuration, with default and range
 """
 
@@ -36,7 +51,9 @@ _PURGE_EXAMPLES: Final = """\
 examples:
   HEADLAND_TOKEN=... headland purge https://www.example.com/a https://www.example.com/b
   HEADLAND_TOKEN=... headland purge --prefix https://www.example.com/news/ --soft
-  HEADLAND_TOKEN=... headland purge --tag article-17 --admin 10.0.0.5:9090
+  HEADLAND_TOKEN=... headland purge --tag article-17 --admin 10.0.0.5:9090 --wait
+  HEADLAND_TOKEN=... headland purge --file urls.txt --partial
+  HEADLAND_TOKEN=... headland purge --wildcard 'www.example.com/img/*.png' --dry-run
 
 Soft makes stale: the object is still served within its grace while it is fetched anew, or when the origin fails.
 """
@@ -81,6 +98,7 @@ def parser() -> argparse.ArgumentParser:
     _check(commands)
     _purge(commands)
     _explain(commands)
+    _fleet(commands)
     _settings(commands)
     return top
 
@@ -172,18 +190,39 @@ def _admin_options(command: argparse.ArgumentParser) -> None:
 
 
 def _purge(commands: _Commands[argparse.ArgumentParser]) -> None:
-    purge = _command(commands, "purge", "make a node forget URLs, or all that shares a tag, prefix or host")
+    purge = _command(
+        commands, "purge", "make a node forget URLs, or all that shares a tag, prefix, pattern, host or site"
+    )
     purge.epilog = _PURGE_EXAMPLES
     what = purge.add_mutually_exclusive_group(required=True)
-    what.add_argument("urls", nargs="*", metavar="URL", default=[], help='URLs; "-" reads them from standard input')
-    what.add_argument("--tag", action="append", metavar="TAG", dest="tags", help="all with this surrogate key")
-    what.add_argument(
-        "--prefix", action="append", metavar="PREFIX", dest="prefixes", help="all that begins with this URL"
-    )
-    what.add_argument("--host", action="append", metavar="HOST", dest="hosts", help="all of this host")
+    what.add_argument("url", nargs="*", metavar="URL", default=[], help='URLs; "-" reads them from standard input')
+    for kind, (metavar, sentence) in PURGE_KINDS.items():
+        if kind != "url":
+            what.add_argument(f"--{kind}", action="append", metavar=metavar, help=sentence)
     what.add_argument("--all", action="store_true", help="everything")
+    what.add_argument("--file", metavar="FILE", help='one item per line, of the kind --type; "-" is standard input')
+    purge.add_argument("--type", choices=list(PURGE_KINDS), default="url", help="of the items in --file (default: url)")
     purge.add_argument("--soft", action="store_true", help="make stale instead of gone")
+    purge.add_argument(
+        "--partial", action="store_true", help="leave bad items out instead of refusing all of a request"
+    )
+    purge.add_argument("--dry-run", action="store_true", help="count what would go, and purge nothing")
+    purge.add_argument(
+        "--wait",
+        metavar="SECONDS",
+        type=float,
+        nargs="?",
+        const=WAIT_S,
+        help="wait until all live nodes of the fleet have applied it (default when given: %(const)s)",
+    )
     _admin_options(purge)
+
+
+def _fleet(commands: _Commands[argparse.ArgumentParser]) -> None:
+    fleet = _command(commands, "fleet", "nodes that share their purges")
+    what = fleet.add_subparsers(dest="fleet_command", metavar="COMMAND", required=True)
+    demo = what.add_parser("demo", help="run a NATS server and several nodes on this machine, with things to try")
+    demo.add_argument("--nodes", type=int, choices=range(2, 10), default=3, help="how many (default: %(default)s)")
 
 
 def _explain(commands: _Commands[argparse.ArgumentParser]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from edge.cli import PURGE_KINDS
 from edge.exits import Exit
 from edge.problems import ConfigurationError
 from edge.toml_lines import Path as KeyPath
@@ -31,6 +32,7 @@ def run(options: argparse.Namespace) -> Exit:
         "check": _check,
         "purge": _purge,
         "explain": _explain,
+        "fleet": _fleet,
         "settings": _settings,
     }
     try:
@@ -83,13 +85,31 @@ def _check(options: argparse.Namespace) -> Exit:
 
 
 def _purge(options: argparse.Namespace) -> Exit:
-    from edge import remote  # noqa: PLC0415 - only this command needs it
+    from edge import purging  # noqa: PLC0415 - only this command needs it
 
-    wanted = {"tag": options.tags, "prefix": options.prefixes, "host": options.hosts, "url": options.urls}
-    kind, items = next(((kind, items) for kind, items in wanted.items() if items), ("all", []))
-    if kind == "url" and items == ["-"]:
-        items = [line.strip() for line in sys.stdin if line.strip()]
-    return remote.purge(_remote(options), kind, items, soft=options.soft)
+    named = {kind: getattr(options, kind) for kind in PURGE_KINDS if getattr(options, kind)}
+    kind, items = next(iter(named.items()), ("all", []))
+    file = options.file
+    if file is not None:
+        kind = options.type
+    elif kind == "url" and items == ["-"]:
+        file = "-"
+    order = purging.Order(
+        kind=kind,
+        items=items,
+        file=file,
+        soft=options.soft,
+        partial=options.partial,
+        dry_run=options.dry_run,
+        wait_s=options.wait or 0.0,
+    )
+    return purging.purge(_remote(options), order)
+
+
+def _fleet(options: argparse.Namespace) -> Exit:
+    from edge import fleet_demo  # noqa: PLC0415 - only this command needs it
+
+    return fleet_demo.run(options.nodes)
 
 
 def _explain(options: argparse.Namespace) -> Exit:

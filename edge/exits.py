@@ -18,6 +18,7 @@ class Exit(IntEnum):
     REFUSED = 5
     UNDRAINED = 6
     STATE = 7
+    INCOMPLETE = 8
 
     @property
     def meaning(self) -> str:
@@ -34,4 +35,5 @@ _MEANINGS = {
     Exit.REFUSED: "the node refused what was asked (token, scope, bad item)",
     Exit.UNDRAINED: "the node stopped with requests still running (deadline or second signal)",
     Exit.STATE: "the node's state directory or its purge journal cannot be used",
+    Exit.INCOMPLETE: "purged, but some items were refused, or some nodes of the fleet had not applied it in time",
 }

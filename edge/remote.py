@@ -1,45 +1,24 @@
-"""The commands that talk to a running node through its admin address: `purge` and `explain`.
-
-Purging is the business of the purge API, so its client comes through the entry point group `headland.client`, as its
-server part comes through `headland.admin`: this package knows neither by name.
-"""
+"""A running node, asked through its admin address; and what `headland explain` prints."""
 
 from __future__ import annotations
 
 import http.client
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 import orjson
 
 from edge.exits import Exit
 
-__all__ = ["CLIENTS", "Remote", "explain", "purge"]
+__all__ = ["TIMEOUT_S", "Remote", "explain", "failed"]
 
-CLIENTS: Final = "headland.client"
-"""The entry point group whose `purge` is a module with `PurgeClient`, `ClientError` and `Unreachable`."""
 TOKEN_VARIABLE: Final = "HEADLAND_TOKEN"  # noqa: S105 - the name of the variable
 TIMEOUT_S: Final = 30.0
 ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
-
-
-class _PurgeResult(Protocol):
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def items(self) -> Sequence[str]: ...
-
-
-class _PurgeClient(Protocol):
-    def purge(self, kind: str, items: Sequence[str] = (), *, soft: bool = False) -> _PurgeResult: ...
-
-    def purge_many(self, kind: str, items: Iterable[str], *, soft: bool = False) -> Iterator[_PurgeResult]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,31 +39,6 @@ class Remote:
         return self.admin if "://" in self.admin else f"http://{self.admin}"
 
 
-def purge(remote: Remote, kind: str, items: Sequence[str], *, soft: bool) -> Exit:
-    """Purge and print one line per request that the node took; some may be in force when a later one fails."""
-    points = metadata.entry_points(group=CLIENTS, name="purge")
-    if not points:
-        return _failed(Exit.USAGE, f"nothing is installed in the group {CLIENTS}: pip install headland")
-    module: Any = next(iter(points)).load()
-    how = "made stale" if soft else "purged"
-    try:
-        client: _PurgeClient = module.PurgeClient(remote.base, remote.token, timeout_s=TIMEOUT_S)
-        if kind == "all":
-            result = client.purge("all", soft=soft)
-            print(f"{how} everything ({result.id})")
-            return Exit.OK
-        for result in client.purge_many(kind, items, soft=soft):
-            number = len(result.items)
-            print(f"{how} {number} {kind}{'' if number == 1 else 's'} ({result.id})")
-    except ValueError as error:
-        return _failed(Exit.USAGE, str(error))
-    except module.Unreachable as error:
-        return _failed(Exit.UNREACHABLE, str(error))
-    except module.ClientError as error:
-        return _failed(Exit.REFUSED, str(error))
-    return Exit.OK
-
-
 def explain(
     remote: Remote, url: str, headers: Sequence[tuple[str, str]], *, method: str = "GET", as_json: bool
 ) -> Exit:
@@ -93,15 +47,15 @@ def explain(
     try:
         status, body = _get(remote, f"/v1/explain?{query}")
     except ValueError as error:
-        return _failed(Exit.USAGE, str(error))
+        return failed(Exit.USAGE, str(error))
     except (OSError, http.client.HTTPException) as error:
-        return _failed(Exit.UNREACHABLE, f"no answer from {remote.base}: {_reason(error)}")
+        return failed(Exit.UNREACHABLE, f"no answer from {remote.base}: {_reason(error)}")
     document = _document(body)
     if status >= 300 or document is None:
         reason = (
             (document or {}).get("detail") or (document or {}).get("title") or "is this the admin address of a node?"
         )
-        return _failed(Exit.REFUSED, f"{remote.base} answered {status}: {reason}")
+        return failed(Exit.REFUSED, f"{remote.base} answered {status}: {reason}")
     if as_json:
         print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
     else:
@@ -161,6 +115,7 @@ def _reason(error: Exception) -> str:
     return error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
 
 
-def _failed(status: Exit, sentence: str) -> Exit:
+def failed(status: Exit, sentence: str) -> Exit:
+    """Say why on standard error; the answer is the status."""
     print(f"headland: {sentence}", file=sys.stderr)
     return status

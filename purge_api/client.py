@@ -11,6 +11,7 @@ One connection per request; proxies of the environment are not used, because the
 from __future__ import annotations
 
 import http.client
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -84,10 +85,19 @@ class PurgeClient:
     ) -> Iterator[PurgeResult]:
         """Purge any number of items, in as many requests as it takes; yields one result per request.
 
-        Raises as `purge` does; the requests before are then in force.
+        A request that gets no answer is tried once more, under its idempotency key. Raises as `purge` does; the
+        requests before are then in force.
         """
         for group in _grouped(items, items_max(kind)):
-            yield self.purge(kind, group, soft=soft, partial=partial, wait_s=wait_s)
+            yield self._purge_twice(kind, group, {"soft": soft, "partial": partial, "wait_s": wait_s})
+
+    def _purge_twice(self, kind: str, group: list[str], how: dict[str, Any]) -> PurgeResult:
+        """Once more when there was no answer; the key makes it one purge."""
+        key = secrets.token_hex(16)
+        try:
+            return self.purge(kind, group, **how, idempotency_key=key)
+        except Unreachable:
+            return self.purge(kind, group, **how, idempotency_key=key)
 
     def dry_run(self, kind: str, items: Sequence[str] = ()) -> list[dict[str, Any]]:
         """What a purge would reach on this node now: item, objects and bytes of each. Raises as `purge` does."""
