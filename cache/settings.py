@@ -56,6 +56,13 @@ class CacheSettings(BaseModel):
         le=24 * _HOUR_MS,
         description="How long a key is remembered as uncacheable, so that its requests do not wait for each other.",
     )
+    refills_max: int = Field(
+        64,
+        alias="refills",
+        ge=0,
+        le=1_000_000,
+        description="How many purged responses are fetched anew from one origin at a time; 0 bounds nothing.",
+    )
     tags_ignore_case: bool = Field(
         default=False,
         description="Whether purging by tag ignores the case of letters.",

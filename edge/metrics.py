@@ -155,7 +155,12 @@ def _store(document: Document) -> Iterator[Metric]:
     yield held
     forgotten = {table: usage["forgotten"] for table, usage in tables.items()}
     yield _counters("table_forgotten", "Times a table beside the store forgot at its bound.", "table", forgotten)
-    yield _gauge("purge_rules", "Purge rules held.", document["purges"]["rules"])
+    purges = document["purges"]
+    yield _gauge("purge_rules", "Purge rules held.", purges["rules"])
+    yield _counter("purge_rules_folded", "Purge rules folded into broader ones at a bound.", purges["folded"])
+    yield _gauge("refills_waiting", "Purged responses that wait to be fetched anew.", purges["refills"]["waiting"])
+    yield _counter("refills_waited", "Purged responses that had to wait.", purges["refills"]["waited"])
+    yield _counter("refills_refused", "Of these, those that waited too long.", purges["refills"]["refused"])
 
 
 def _recoding(document: Document) -> Iterator[Metric]:

@@ -56,7 +56,7 @@ METRICS = {
     },
     "connections": {"accepted": 1, "refused": 0, "flooded": 0, "active": 1, "by_protocol": {}},
     "tls_handshakes": {"full": 0, "resumed": 0, "failed": 0},
-    "purges": {"rules": 0, "applied": 0},
+    "purges": {"rules": 0, "applied": 0, "folded": 0, "refills": {"waiting": 0, "waited": 0, "refused": 0}},
     "log_dropped": 0,
     "certificates": [],
 }

@@ -176,6 +176,23 @@ impl Drop for Running {
     }
 }
 
+/// Who waits for a fill, to be counted while it runs.
+#[derive(Clone)]
+pub struct Audience(Arc<Fill>);
+
+impl Audience {
+    /// How many clients wait for the fill or read of it now.
+    pub fn readers(&self) -> usize {
+        self.0.readers()
+    }
+}
+
+impl std::fmt::Debug for Audience {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Audience").field(&self.readers()).finish()
+    }
+}
+
 /// The right and the duty to fetch. Dropped without an end, it breaks the fill: followers without a head try again,
 /// readers see a broken transfer.
 pub struct Lead {
@@ -187,6 +204,11 @@ impl Lead {
     pub fn follow(&self) -> Follower {
         let fill = &self.running.fill;
         Follower::new(fill.clone(), fill.join_as_leader())
+    }
+
+    /// Who waits for this fill.
+    pub fn audience(&self) -> Audience {
+        Audience(self.running.fill.clone())
     }
 
     /// The key that is being filled.

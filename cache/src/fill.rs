@@ -197,6 +197,11 @@ impl Fill {
         state.readers.add()
     }
 
+    /// How many have joined and not left.
+    pub(crate) fn readers(&self) -> usize {
+        self.state.lock().readers.live
+    }
+
     pub(crate) fn publish(&self, head: Arc<FillHead>) -> Retention {
         let mut state = self.state.lock();
         assert!(state.head.is_none() && state.end.is_none(), "a fill has one head");

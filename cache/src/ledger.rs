@@ -40,17 +40,24 @@ const RULES_PER_LOCK: usize = 256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Epoch(pub u64);
 
-/// Bounds of a ledger, in rules.
+/// Bounds of a ledger, in rules, and how it reads tags.
 #[derive(Debug, Clone, Copy)]
 pub struct LedgerLimits {
     pub rules_max: usize,
     pub prefix_rules_max: usize,
     pub pattern_rules_max: usize,
+    /// Tags match without regard to the case of ASCII letters.
+    pub tags_ignore_case: bool,
 }
 
 impl Default for LedgerLimits {
     fn default() -> Self {
-        LedgerLimits { rules_max: RULES_MAX, prefix_rules_max: PREFIX_RULES_MAX, pattern_rules_max: PATTERN_RULES_MAX }
+        LedgerLimits {
+            rules_max: RULES_MAX,
+            prefix_rules_max: PREFIX_RULES_MAX,
+            pattern_rules_max: PATTERN_RULES_MAX,
+            tags_ignore_case: false,
+        }
     }
 }
 
@@ -89,7 +96,7 @@ impl Ledger {
             epoch: zero(),
             version: zero(),
             applied: zero(),
-            rules: RwLock::new(RuleIndex::new(limits.rules_max)),
+            rules: RwLock::new(RuleIndex::new(limits.rules_max, limits.tags_ignore_case)),
         }
     }
 
@@ -122,6 +129,10 @@ impl Ledger {
         // Perhaps many rules, which nobody has to wait for.
         drop(covered);
         epoch
+    }
+
+    pub(crate) fn limits(&self) -> LedgerLimits {
+        self.limits
     }
 
     /// The same purge for the URLs that are known to be equivalent to a rule's.

@@ -47,6 +47,7 @@ impl PyLedger {
             rules_max: rules_max.unwrap_or(own.rules_max),
             prefix_rules_max: prefix_rules_max.unwrap_or(own.prefix_rules_max),
             pattern_rules_max: pattern_rules_max.unwrap_or(own.pattern_rules_max),
+            ..own
         };
         PyLedger::from_node(Arc::new(Ledger::new(limits)))
     }

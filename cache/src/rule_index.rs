@@ -125,12 +125,13 @@ pub(crate) struct RuleIndex {
     next: u64,
     folded: u64,
     rules_max: usize,
+    tags_ignore_case: bool,
 }
 
 impl RuleIndex {
     /// An index with room for twice `rules_max` marks from the start: growing, or clearing away the traces of dropped
     /// marks in a full table, would make workers wait for some milliseconds. The memory is touched only as it is used.
-    pub(crate) fn new(rules_max: usize) -> Self {
+    pub(crate) fn new(rules_max: usize, tags_ignore_case: bool) -> Self {
         RuleIndex {
             kept: BTreeMap::new(),
             marks: HashMap::with_capacity_and_hasher(2 * rules_max, BuildHasherDefault::default()),
@@ -141,6 +142,7 @@ impl RuleIndex {
             next: 0,
             folded: 0,
             rules_max,
+            tags_ignore_case,
         }
     }
 
@@ -186,7 +188,7 @@ impl RuleIndex {
         let host = xxh3_128_with_seed(key.host(), HOST_SEED);
         look(host);
         look(path_name(host, key.host_and_path().1));
-        tags.iter().for_each(|tag| look(xxh3_128_with_seed(tag, TAG_SEED)));
+        tags.iter().for_each(|tag| look(self.tag_name(tag)));
         for &(length, _) in self.prefix_lengths.get(&host).into_iter().flatten() {
             if let Some(prefix) = key.target().get(..length) {
                 look(prefix_name(host, prefix));
@@ -241,11 +243,20 @@ impl RuleIndex {
         }
     }
 
-    fn name_of(rule: &PurgeRule) -> Name {
+    fn tag_name(&self, tag: &[u8]) -> Name {
+        if !self.tags_ignore_case {
+            return xxh3_128_with_seed(tag, TAG_SEED);
+        }
+        let mut folded = SmallVec::<[u8; 128]>::from_slice(tag);
+        folded.make_ascii_lowercase();
+        xxh3_128_with_seed(&folded, TAG_SEED)
+    }
+
+    fn name_of(&self, rule: &PurgeRule) -> Name {
         let (host, target) = rule.host_and_target();
         match rule.kind() {
             PurgeKind::All => EVERYTHING,
-            PurgeKind::Tag => xxh3_128_with_seed(rule.value().as_bytes(), TAG_SEED),
+            PurgeKind::Tag => self.tag_name(rule.value().as_bytes()),
             PurgeKind::Host => host_name(host),
             // A name alone, or the dot and what hosts below it end in.
             PurgeKind::Site => {
@@ -269,7 +280,7 @@ impl RuleIndex {
         let place = (epoch, self.next);
         self.next += 1;
         rule.epoch = Some(epoch);
-        let name = Self::name_of(&rule);
+        let name = self.name_of(&rule);
         let covers = |mark: Option<&Mark>| mark.is_some_and(|mark| mark.covers(place, rule.mode));
         if covers(self.marks.get(&EVERYTHING)) || covers(self.marks.get(&name)) {
             return;
@@ -292,7 +303,7 @@ impl RuleIndex {
     /// Takes a rule out, with its mark.
     fn discard(&mut self, place: Place) -> Option<PurgeRule> {
         let rule = self.kept.remove(&place)?;
-        let name = Self::name_of(&rule);
+        let name = self.name_of(&rule);
         if let Some(mark) = self.marks.get_mut(&name)
             && mark.erase(place)
         {
@@ -323,7 +334,7 @@ impl RuleIndex {
 
     /// Keeps only the rules of younger epochs; gives back the rest.
     fn split_at(&mut self, epoch: Epoch) -> RuleIndex {
-        let mut covered = std::mem::replace(self, RuleIndex::new(self.rules_max));
+        let mut covered = std::mem::replace(self, RuleIndex::new(self.rules_max, self.tags_ignore_case));
         (self.next, self.folded) = (covered.next, covered.folded);
         let younger = covered.kept.split_off(&(Epoch(epoch.0 + 1), 0));
         for rule in younger.into_values() {

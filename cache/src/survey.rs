@@ -30,10 +30,11 @@ impl Survey {
     /// A survey of these rules, and of what the ledger knows to be equivalent to them.
     #[must_use]
     pub fn new(ledger: &Ledger, rules: &[PurgeRule]) -> Self {
-        let mut any = RuleIndex::new(rules.len());
+        let ignore_case = ledger.limits().tags_ignore_case;
+        let mut any = RuleIndex::new(rules.len(), ignore_case);
         let mut each = Vec::with_capacity(rules.len());
         for rule in rules {
-            let mut own = RuleIndex::new(1);
+            let mut own = RuleIndex::new(1, ignore_case);
             for rule in ledger.equivalent_to(rule).into_iter().chain([rule.clone()]) {
                 any.add(YOUNG, rule.clone());
                 own.add(YOUNG, rule);

@@ -16,10 +16,10 @@ use headland_cache::object::Parts;
 use headland_cache::stored_fields::{is_personal, storable};
 use headland_cache::update::{Renewal, merge, renew, selects};
 use headland_cache::{
-    Admitted, Birth, Broken, Epoch, FillHead, Lead, Object, Refusal, RequestFacts, Retention, Standing, StoredHead,
-    Time, admit, may_serve_on_error,
+    Admitted, Birth, Broken, Epoch, FillHead, Lead, MissReason, Object, Outcome, Refusal, RequestFacts, Retention,
+    Standing, StoredHead, Time, admit, may_serve_on_error,
 };
-use headland_origin::{FetchError, FieldLines, RequestBody, Response};
+use headland_origin::{Deadline, FetchError, FieldLines, Phase, RequestBody, Response};
 use http::{HeaderMap, Method, StatusCode};
 use http_body::Body as _;
 use tokio::sync::oneshot;
@@ -33,6 +33,7 @@ use crate::node::Node;
 use crate::origin_fields::{OriginFields, take_over};
 use crate::plan::Plan;
 use crate::queried;
+use crate::refill::{Place, Turn};
 use crate::snapshot::Site;
 use resume::Resume;
 
@@ -75,6 +76,9 @@ fn hand_over(client: Client, handover: Handover) {
 pub async fn run<F: OwnedLines + Clone>(node: Arc<Node>, mut plan: Box<Plan<F>>, lead: Lead, client: Client) {
     // Keeps the rules that concern what is fetched here.
     let _birth = Birth::now(&node.ledger);
+    let Some(_turn) = take_turn(&node, &plan, &lead, client.is_some()).await else {
+        return not_now(&node, &plan, lead, client);
+    };
     let (mut response, mut asked) = match ask(&node, &plan).await {
         Ok(answered) => answered,
         Err(error) => return fail(lead, client, error),
@@ -103,6 +107,38 @@ pub async fn run<F: OwnedLines + Clone>(node: Arc<Node>, mut plan: Box<Plan<F>>,
         Ok(admitted) => store(&node, &plan, lead, client, response, admitted, asked).await,
         Err(refusal) => release(&node, &plan, lead, client, response, refusal, asked.response_time),
     }
+}
+
+/// What is purged is fetched anew in turn, so that a purge of much is no stampede ([`crate::refill`]). None when it has
+/// to be done without: something stale stands in, nobody waits for it, or it waited too long.
+async fn take_turn<F: OwnedLines>(node: &Node, plan: &Plan<F>, lead: &Lead, is_awaited: bool) -> Option<Option<Turn>> {
+    let soft = plan.stored.as_ref().is_some_and(|(_, standing)| *standing == Standing::Soft);
+    let at_once_max = plan.snapshot.cache.refills_max as usize;
+    if at_once_max == 0 || !(soft || plan.outcome == Outcome::Miss(MissReason::Purged)) {
+        return Some(None);
+    }
+    let origin = plan.group().name();
+    if !node.refills.is_free(origin, at_once_max) && (!is_awaited || may_be_hidden(node, plan, node.clock.now())) {
+        return None;
+    }
+    match node.refills.enter(origin, at_once_max, lead.audience()) {
+        Place::Turn(turn) => Some(Some(turn)),
+        Place::Wait(turn) => node.refills.wait(turn).await.map(Some),
+        Place::Crowded => None,
+    }
+}
+
+/// The end of a fill that got no turn.
+fn not_now<F: OwnedLines>(node: &Node, plan: &Plan<F>, lead: Lead, client: Client) {
+    if client.is_none() {
+        // Whoever joined meanwhile leads now, and waits.
+        return drop(lead);
+    }
+    if may_be_hidden(node, plan, node.clock.now()) {
+        hand_over(client, Handover::Hidden);
+        return lead.fail(Broken { error: "destination_unavailable", timeout: false });
+    }
+    fail(lead, client, FetchError::timeout(Deadline::Queue, Phase::Queue));
 }
 
 /// Asks the origin for the whole representation.

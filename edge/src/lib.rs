@@ -31,6 +31,7 @@ pub mod purge;
 mod python;
 pub mod queried;
 pub mod recoding;
+pub mod refill;
 pub mod report;
 pub mod representation;
 pub mod request;

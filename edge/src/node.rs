@@ -19,6 +19,7 @@ use crate::listener::Census;
 use crate::metrics::Metrics;
 use crate::purge::PurgeDesk;
 use crate::recoding::Workshop;
+use crate::refill::Refills;
 use crate::request::Found;
 use crate::settings::Settings;
 use crate::snapshot::{Site, Snapshot, certificates};
@@ -36,6 +37,7 @@ pub struct Node {
     pub client: Arc<Client>,
     pub metrics: Metrics,
     pub purges: PurgeDesk,
+    pub refills: Refills,
     pub drain: Drain,
     pub census: Census,
     pub tls: Arc<rustls::ServerConfig>,
@@ -71,10 +73,14 @@ impl Node {
             uncacheable: Uncacheable::new(),
             hints: EarlyHints::default(),
             workshop: Workshop::new(usize::from(settings.node.workers)),
-            ledger: Arc::new(Ledger::new(LedgerLimits::default())),
+            ledger: Arc::new(Ledger::new(LedgerLimits {
+                tags_ignore_case: cache.tags_ignore_case,
+                ..LedgerLimits::default()
+            })),
             client: Client::new(settings.pool),
             metrics,
             purges: PurgeDesk::default(),
+            refills: Refills::default(),
             drain: Drain::default(),
             census: Census::default(),
             tls: tls::server_config(certificates.clone())?,
@@ -95,8 +101,10 @@ impl Node {
         if settings.cache.memory_bytes != previous.cache.memory_bytes
             || settings.cache.object_bytes_max != previous.cache.object_bytes_max
             || settings.cache.fill_bytes_max != previous.cache.fill_bytes_max
+            || settings.cache.tags_ignore_case != previous.cache.tags_ignore_case
         {
-            return Err("the sizes of the cache cannot be changed by a reload; restart the node".to_owned());
+            return Err("the sizes of the cache and the case of tags cannot be changed by a reload; restart the node"
+                .to_owned());
         }
         let certificates = certificates(settings)?;
         // Also reopens an unchanged path, so that a rotated file is let go.

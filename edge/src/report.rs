@@ -155,7 +155,13 @@ fn connections(node: &Node) -> Value {
 
 fn purges(node: &Node) -> Value {
     let stats = node.ledger.stats();
-    json!({"rules": stats.rules, "applied": stats.applied})
+    let (waiting, waited, refused) = node.refills.usage();
+    json!({
+        "rules": stats.rules,
+        "applied": stats.applied,
+        "folded": stats.folded,
+        "refills": {"waiting": waiting, "waited": waited, "refused": refused},
+    })
 }
 
 fn certificates(node: &Node) -> Vec<Value> {

@@ -86,6 +86,8 @@ pub struct CacheSettings {
     pub uncacheable_ms: u64,
     /// Tags match without regard to case.
     pub tags_ignore_case: bool,
+    /// Purged responses that are fetched anew at a time from one origin; 0 bounds nothing.
+    pub refills_max: u32,
 }
 
 /// Who may purge on the data port, and how.

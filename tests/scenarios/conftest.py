@@ -13,6 +13,8 @@ from tests.processes import Headland
 from tests.scripted import WAIT_S, ScriptedOrigin, closed_port
 
 TOKEN = "a-token-for-tests"
+REFILLS = 2
+"""Purged pages that are fetched anew at a time."""
 CONFIGURATION = """\
 [node]
 name = "pop1"
@@ -26,6 +28,7 @@ tokens = [{{ name = "ci", env = "HEADLAND_TOKEN", scope = ["purge", "read"] }}]
 [cache]
 memory = "64MiB"
 object_max = "1MiB"
+refills = {refills}
 [purge]
 allow = ["127.0.0.1/32"]
 nginx_helper = true
@@ -74,7 +77,7 @@ def places(origin, tmp_path_factory):
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     file = tmp_path_factory.mktemp("scenarios") / "edge.toml"
-    file.write_text(CONFIGURATION.format(origin=origin.url, dead=closed_port()))
+    file.write_text(CONFIGURATION.format(origin=origin.url, dead=closed_port(), refills=REFILLS))
     with Headland("serve", "--config", file, HEADLAND_TOKEN=TOKEN) as node:
         yield node.serving()
         assert node.process.poll() is None, node.rest_of("stderr")

@@ -171,7 +171,12 @@ fn a_rule_that_another_covers_is_dropped() {
 
 #[test]
 fn too_many_rules_are_folded_so_that_too_much_is_purged() {
-    let ledger = Ledger::new(LedgerLimits { rules_max: 100, prefix_rules_max: 10, pattern_rules_max: 4 });
+    let ledger = Ledger::new(LedgerLimits {
+        rules_max: 100,
+        prefix_rules_max: 10,
+        pattern_rules_max: 4,
+        ..LedgerLimits::default()
+    });
     for number in 0..1000 {
         ledger.apply(hard(PurgeKind::Url, &format!("h.example/{number}")));
         assert!(ledger.stats().rules <= 100);
@@ -185,7 +190,12 @@ fn too_many_rules_are_folded_so_that_too_much_is_purged() {
 
 #[test]
 fn too_many_prefixes_become_rules_for_their_hosts() {
-    let ledger = Ledger::new(LedgerLimits { rules_max: 100, prefix_rules_max: 10, pattern_rules_max: 4 });
+    let ledger = Ledger::new(LedgerLimits {
+        rules_max: 100,
+        prefix_rules_max: 10,
+        pattern_rules_max: 4,
+        ..LedgerLimits::default()
+    });
     for number in 0..11 {
         ledger.apply(soft(PurgeKind::Prefix, &format!("h.example/{number}/")));
     }
@@ -199,7 +209,12 @@ fn too_many_prefixes_become_rules_for_their_hosts() {
 
 #[test]
 fn too_many_patterns_become_rules_for_their_hosts() {
-    let ledger = Ledger::new(LedgerLimits { rules_max: 100, prefix_rules_max: 10, pattern_rules_max: 4 });
+    let ledger = Ledger::new(LedgerLimits {
+        rules_max: 100,
+        prefix_rules_max: 10,
+        pattern_rules_max: 4,
+        ..LedgerLimits::default()
+    });
     for number in 0..5 {
         ledger.apply(soft(PurgeKind::Wildcard, &format!("h.example/{number}*")));
     }
@@ -293,7 +308,7 @@ proptest! {
     fn the_ledger_says_what_the_list_of_all_rules_says(
         rules in proptest::collection::vec(any_rule(), 0..30), target in "/[xy]{0,2}", born in 0..30u64, small in any::<bool>(),
     ) {
-        let limits = LedgerLimits { rules_max: 8, prefix_rules_max: 2, pattern_rules_max: 2 };
+        let limits = LedgerLimits { rules_max: 8, prefix_rules_max: 2, pattern_rules_max: 2, ..LedgerLimits::default() };
         let ledger = Ledger::new(if small { limits } else { LedgerLimits::default() });
         let held = object(&target, Epoch(born));
         let mut applied = Vec::new();
@@ -323,4 +338,13 @@ fn a_purge_of_one_url_reaches_what_is_stored_for_an_equivalent_one() {
     assert_eq!(ledger.check(&object), Standing::Clear);
     ledger.apply(rule("https://a.example/p?utm=2"));
     assert_eq!(ledger.check(&object), Standing::Hard);
+}
+
+#[test]
+fn tags_may_be_read_without_regard_to_case() {
+    for (tags_ignore_case, standing) in [(false, Standing::Clear), (true, Standing::Hard)] {
+        let ledger = Ledger::new(LedgerLimits { tags_ignore_case, ..LedgerLimits::default() });
+        ledger.apply(hard(PurgeKind::Tag, "A"));
+        assert_eq!(ledger.check(&object("/", Epoch(0))), standing);
+    }
 }
