@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from purge_api.errors import Refused
 
 __all__ = ["refuse_foreign"]
+
+NAMES_MAX = 64
+"""Addresses and names of which it is remembered what they are."""
 
 
 def refuse_foreign(headers: Mapping[str, str], scheme: str, local_address: str | None) -> None:
@@ -38,6 +42,7 @@ def refuse_foreign(headers: Mapping[str, str], scheme: str, local_address: str |
         raise Refused(403, "foreign-origin", "requests from pages of another site are refused")
 
 
+@lru_cache(NAMES_MAX)
 def _is_loopback(address: str) -> bool:
     try:
         return ipaddress.ip_address(address.partition("%")[0]).is_loopback
@@ -45,6 +50,7 @@ def _is_loopback(address: str) -> bool:
         return False
 
 
+@lru_cache(NAMES_MAX)
 def _names_loopback(host: str) -> bool:
     try:
         name = urlsplit(f"//{host}").hostname or ""

@@ -142,7 +142,7 @@ class PurgeDesk:
         self, draft: Draft, begun: Callable[[asyncio.Future[PurgeRecord]], None] = lambda _: None
     ) -> PurgeRecord:
         """Write and apply; a caller that goes away does not take its purge back, as others may wait for it."""
-        future = asyncio.wrap_future(self.journal.submit(draft))
+        future = self.journal.submit_on_loop(draft)
         begun(future)
         return await asyncio.shield(future)
 

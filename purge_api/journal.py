@@ -16,6 +16,7 @@ The directory is locked while it is open. Whatever cannot be trusted on opening 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import itertools
@@ -46,6 +47,7 @@ from purge_api.errors import (
     JournalLocked,
 )
 from purge_api.record import Draft, PurgeRecord, new_id
+from purge_api.settling import Settling
 
 __all__ = ["Journal", "JournalCounters"]
 
@@ -95,7 +97,13 @@ class JournalCounters:
 @dataclass(slots=True)
 class _Write:
     draft: Draft
-    future: Future[PurgeRecord]
+    future: Future[PurgeRecord] | asyncio.Future[PurgeRecord]
+
+    def is_wanted(self) -> bool:
+        """Whether it was not cancelled before it was taken."""
+        if isinstance(self.future, Future):
+            return self.future.set_running_or_notify_cancel()
+        return True
 
 
 @dataclass(slots=True)
@@ -154,9 +162,15 @@ class Journal:
             JournalBusy: Too many purges wait.
             JournalClosed: The journal was closed.
         """
-        work = _Write(draft, Future())
-        self._put(work)
-        return work.future
+        future: Future[PurgeRecord] = Future()
+        self._put(_Write(draft, future))
+        return future
+
+    def submit_on_loop(self, draft: Draft) -> asyncio.Future[PurgeRecord]:
+        """The same for the running event loop, which is woken once for all that are written together."""
+        future: asyncio.Future[PurgeRecord] = asyncio.get_running_loop().create_future()
+        self._put(_Write(draft, future))
+        return future
 
     def find(self, purge_id: str) -> Future[PurgeRecord | None]:
         """The purge of this id, from memory or from the disk. Raises as `submit` does."""
@@ -210,7 +224,7 @@ class Journal:
         going = True
         while going:
             batch, going = self._take()
-            writes = [work for work in batch if isinstance(work, _Write) and work.future.set_running_or_notify_cancel()]
+            writes = [work for work in batch if isinstance(work, _Write) and work.is_wanted()]
             if writes:
                 self._commit(writes)
             for work in batch:
@@ -233,6 +247,7 @@ class Journal:
         return batch, False
 
     def _commit(self, writes: Sequence[_Write]) -> None:
+        settling = Settling()
         try:
             records = self._numbered(work.draft for work in writes)
             with self._cache.transact():
@@ -240,7 +255,8 @@ class Journal:
         except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits must hear of it, and the thread must live
             failure = JournalFailed(f"the purge journal in {self.directory} cannot be written: {error}; not purged")
             for work in writes:
-                work.future.set_exception(failure)
+                settling.settle(work.future, failure)
+            settling.tell()
             return
         self._last_epoch = records[-1].last_epoch
         self.counters.commits += 1
@@ -248,18 +264,19 @@ class Journal:
         self.counters.rules += sum(len(record.items) for record in records)
         self._rows_unpacked += 1
         for work, record in zip(writes, records, strict=True):
-            self._apply_and_answer(work.future, record)
+            settling.settle(work.future, self._outcome(record))
+        settling.tell()
         self._compact_if_due()
 
-    def _apply_and_answer(self, future: Future[PurgeRecord], record: PurgeRecord) -> None:
+    def _outcome(self, record: PurgeRecord) -> PurgeRecord | JournalFailed:
+        """The purge in force, or why it is not."""
         try:
             self._apply(record)
         except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, and the thread must live
-            future.set_exception(JournalFailed(f"purge {record.id} is written but not in force: {error}"))
-            return
+            return JournalFailed(f"purge {record.id} is written but not in force: {error}")
         applied = replace(record, applied_ms=self._now_ms())
         self._remember(applied)
-        future.set_result(applied)
+        return applied
 
     def _numbered(self, drafts: Iterable[Draft]) -> list[PurgeRecord]:
         epoch = max(self._ledger.epoch(), self._last_epoch) + 1

@@ -26,13 +26,12 @@ class PurgeMetrics:
             registry=registry,
             buckets=APPLY_BUCKETS_S,
         )
-        for kind in KINDS:
-            self.items.labels(kind)
-            for mode in MODES:
-                self.purges.labels(kind, mode)
+        # Looked up once, because that takes longer than counting.
+        self._items = {kind: self.items.labels(kind) for kind in KINDS}
+        self._purges = {(kind, mode): self.purges.labels(kind, mode) for kind in KINDS for mode in MODES}
 
     def applied(self, record: PurgeRecord, seconds: float) -> None:
         """Count a purge that took so long from receipt."""
-        self.purges.labels(record.kind, record.mode).inc()
-        self.items.labels(record.kind).inc(len(record.items))
+        self._purges[record.kind, record.mode].inc()
+        self._items[record.kind].inc(len(record.items))
         self.apply.observe(seconds)

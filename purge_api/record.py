@@ -10,10 +10,13 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 __all__ = ["Draft", "PurgeRecord", "new_id", "utc"]
 
+TIMES_MAX = 256
+"""Times whose text is remembered: one purge needs its own several times."""
 ID_RANDOM_BYTES = 8
 """Randomness in an id, so that ids of two nodes never meet."""
 
@@ -135,6 +138,7 @@ def new_id(epoch: int) -> str:
     return f"{epoch}-{secrets.token_hex(ID_RANDOM_BYTES)}"
 
 
+@lru_cache(TIMES_MAX)
 def utc(unix_ms: int) -> str:
     """A Unix time in milliseconds as RFC 3339 with milliseconds."""
     return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

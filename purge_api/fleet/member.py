@@ -275,7 +275,7 @@ class Member:
         return drafts
 
     async def _apply(self, drafts: Sequence[Draft]) -> None:
-        futures = [asyncio.wrap_future(self._journal.submit(draft)) for draft in drafts]
+        futures = [self._journal.submit_on_loop(draft) for draft in drafts]
         for future in futures:
             audit_purge(await future)
         self.counters.applied += len(futures)
@@ -293,7 +293,7 @@ class Member:
             log.warning("fleet: the stream no longer has what this node missed; everything is purged")
             self.counters.gaps += 1
         draft = Draft("all", ("",), False, GAP_ORIGIN, "", _now_ms(), origin=GAP_ORIGIN)
-        await asyncio.wrap_future(self._journal.submit(draft))
+        await self._journal.submit_on_loop(draft)
         self._cursor = Cursor(identity, last, last, self._published)
         self.sequence = last
         await asyncio.to_thread(self._file.save, self._cursor)
