@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import ClientResponse, web
+from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
+
+from purge_api.mount import mount
 
 _headland = pytest.importorskip("_headland", reason="the extension is not built: make develop")
 
@@ -98,3 +104,35 @@ class Wire:
 
 def bearer(secret: str = SECRET, **more: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {secret}", **more}
+
+
+@asynccontextmanager
+async def serving(context: Context) -> AsyncIterator[TestClient]:
+    """The purge API on loopback, and a client for it."""
+    app = web.Application()
+    mount(app, context)
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+def order(kind: str = "url", items: object = (URL,), **more: object) -> dict[str, object]:
+    """The body of an order."""
+    return {"type": kind, "items": list(items) if isinstance(items, tuple) else items, **more}
+
+
+async def problem(response: ClientResponse, status: int, word: str) -> dict:
+    """The document of a refusal, which has to be this one."""
+    assert response.status == status, await response.text()
+    assert response.content_type == "application/problem+json"
+    document = await response.json()
+    assert document["status"] == status
+    assert document["type"] == f"urn:headland:purge:{word}"
+    assert document["title"]
+    assert document["detail"]
+    return document
+
+
+def find_api(client: TestClient) -> Any:
+    """The API's own object behind the client."""
+    route = next(route for route in client.app.router.routes() if route.method == "POST")
+    return route.handler.__self__

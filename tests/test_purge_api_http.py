@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import hmac
 import io
 import logging
 
 import orjson
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from purge_api import desk as desk_module
-from purge_api.auth import Tokens
-from purge_api.client import Answered, PurgeClient, Unreachable
 from purge_api.errors import Refused
 from purge_api.models import parse
-from purge_api.mount import mount
-from purge_api.rate import RateLimiter
 from purge_api.sites import Sites
 from purge_api.vocabulary import KINDS
-from tests.purging import READER, SECRET, SHOP, SITES, TAGGER, TOKENS, URL, Context, Token, Wire, bearer
+from tests.purging import READER, SECRET, SITES, TAGGER, URL, Context, Wire, bearer, find_api, order, problem, serving
 
 _headland = pytest.importorskip("_headland", reason="the extension is not built: make develop")
 
@@ -37,28 +29,8 @@ def context(tmp_path):
 
 @pytest.fixture
 async def client(context):
-    app = web.Application()
-    mount(app, context)
-    async with TestClient(TestServer(app)) as client:
+    async with serving(context) as client:
         yield client
-
-
-def order(kind: str = "url", items: object = (URL,), **more: object) -> dict[str, object]:
-    return {"type": kind, "items": list(items) if isinstance(items, tuple) else items, **more}
-
-
-async def problem(response, status: int, word: str) -> dict:
-    assert response.status == status, await response.text()
-    assert response.content_type == "application/problem+json"
-    document = await response.json()
-    assert document["status"] == status
-    assert document["type"] == f"urn:headland:purge:{word}"
-    assert document["title"]
-    assert document["detail"]
-    return document
-
-
-# -- purging ----------------------------------------------------------------------------------------------------------
 
 
 async def test_a_purge_is_created_with_its_place_and_state(client, context):
@@ -225,117 +197,6 @@ async def test_a_batch_may_be_applied_in_part_and_says_exactly_which(client, con
     await problem(none, 400, "bad-item")
 
 
-# -- who --------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("fields", "status"),
-    [
-        ({}, 401),
-        (bearer("wrong"), 401),
-        (bearer(""), 401),
-        (bearer(SECRET[:-1]), 401),
-        (bearer(SECRET + "x"), 401),
-        ({"Authorization": f"Basic {SECRET}"}, 401),
-        ({"Authorization": SECRET}, 401),
-        ({"Cookie": f"token={SECRET}"}, 401),
-        ({"X-Token": SECRET}, 401),
-        (bearer(READER), 403),
-        (bearer(TAGGER), 403),
-        ({"Fastly-Key": SECRET, "AccessKey": "other"}, 400),
-        (bearer(), 201),
-        ({"authorization": f"bearer   {SECRET}"}, 201),
-        ({"Fastly-Key": SECRET}, 201),
-        ({"AccessKey": SECRET}, 201),
-        ({"X-Auth-Key": SECRET, "X-Auth-Email": "a@example.com"}, 201),
-        (bearer() | {"Fastly-Key": SECRET}, 201),
-    ],
-)
-async def test_only_a_known_token_with_the_scope_purges(client, context, fields, status):
-    response = await client.post("/v1/purges", json=order(), headers=fields)
-    assert response.status == status
-    assert len(context.ledger.applied) == (status == 201)
-    if status == 401:
-        assert response.headers["WWW-Authenticate"].startswith("Bearer")
-        assert SECRET not in await response.text()
-
-
-async def test_a_token_in_the_query_is_never_looked_at(client):
-    response = await client.post(f"/v1/purges?token={SECRET}&access_token={SECRET}", json=order())
-    await problem(response, 401, "no-token")
-
-
-async def test_a_scope_may_be_for_one_kind(client):
-    assert (await client.post("/v1/purges", json=order("tag", ("a",)), headers=bearer(TAGGER))).status == 201
-    document = await problem(await client.post("/v1/purges", json=order(), headers=bearer(TAGGER)), 403, "scope")
-    assert "purge:url" in document["detail"]
-
-
-@pytest.mark.parametrize(
-    ("kind", "items", "rules"),
-    [
-        ("url", ("https://shop.example/a",), [("url", "https://shop.example/a")]),
-        ("host", ("shop.example:8443",), [("host", "shop.example:8443")]),
-        ("wildcard", ("shop.example/*",), [("wildcard", "shop.example/*")]),
-        ("all", (), [("site", "shop.example")]),
-        ("site", ("shop.example",), [("site", "shop.example")]),
-        ("url", ("https://shop.example/a", URL), None),
-        ("host", ("x.shop.example",), None),
-        ("site", ("www.example.com",), None),
-        ("wildcard", ("*/a",), None),
-        ("tag", ("a",), None),
-    ],
-)
-async def test_a_token_bound_to_a_site_purges_nothing_else(client, context, kind, items, rules):
-    response = await client.post("/v1/purges", json=order(kind, items), headers=bearer(SHOP))
-    if rules is None:
-        await problem(response, 403, "site")
-        rules = []
-    assert [rule[:2] for rule in context.ledger.applied] == rules
-
-
-async def test_without_tokens_there_is_no_purging(client, context):
-    context.tokens = ()
-    document = await problem(await client.post("/v1/purges", json=order(), headers=bearer()), 403, "no-tokens")
-    assert "no token is configured" in document["detail"]
-
-
-async def test_tokens_are_replaced_without_a_restart(client, context):
-    context.tokens = (Token("new", "fresh", frozenset({"purge"})),)
-    assert (await client.post("/v1/purges", json=order(), headers=bearer())).status == 401
-    assert (await client.post("/v1/purges", json=order(), headers=bearer("fresh"))).status == 201
-
-
-@pytest.mark.parametrize(
-    ("fields", "status"),
-    [
-        ({"Origin": "https://evil.example"}, 403),
-        ({"Origin": "null"}, 403),
-        ({"Sec-Fetch-Site": "cross-site"}, 403),
-        ({"Host": "rebound.example"}, 403),
-        ({"Host": "127.0.0.1.evil.example"}, 403),
-        ({"Host": ""}, 403),
-        ({"Host": "localhost:9090"}, 201),
-        ({"Host": "[::1]:9090"}, 201),
-        ({"Host": "127.0.0.1"}, 201),
-        ({"Host": "localhost:9090", "Origin": "http://localhost:9090", "Sec-Fetch-Site": "same-origin"}, 201),
-    ],
-)
-async def test_pages_of_other_sites_and_rebound_names_are_refused(client, context, fields, status):
-    response = await client.post("/v1/purges", json=order(), headers=bearer() | fields)
-    assert response.status == status
-    assert "Access-Control-Allow-Origin" not in response.headers
-    assert len(context.ledger.applied) == (status == 201)
-
-
-async def test_a_preflight_is_refused(client):
-    response = await client.options(
-        "/v1/purges", headers={"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
-    )
-    await problem(response, 405, "method")
-    assert "Access-Control-Allow-Origin" not in response.headers
-
-
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
@@ -368,69 +229,6 @@ async def test_other_methods_are_not_allowed(client, method, path):
     response = await client.request(method, path, headers=bearer())
     await problem(response, 405, "method")
     assert response.headers["Allow"]
-
-
-# -- again and again --------------------------------------------------------------------------------------------------
-
-
-async def test_the_same_key_with_the_same_body_gets_the_first_answer(client, context):
-    fields = bearer() | {"Idempotency-Key": "deploy-1"}
-    first = await client.post("/v1/purges", json=order(), headers=fields)
-    again = await client.post("/v1/purges", json=order(), headers=fields)
-    assert (first.status, again.status) == (201, 201)
-    assert again.headers["Idempotency-Replayed"] == "true"
-    assert await first.json() == await again.json()
-    assert len(context.ledger.applied) == 1
-    other = await client.post("/v1/purges", json=order("tag", ("x",)), headers=fields)
-    await problem(other, 422, "idempotency-key-reused")
-    elsewhere = await client.post(
-        "/v1/purges", json=order("tag", ("x",)), headers=bearer(TAGGER) | {"Idempotency-Key": "deploy-1"}
-    )
-    assert elsewhere.status == 201
-    bad = await client.post("/v1/purges", json=order(), headers=bearer() | {"Idempotency-Key": "x" * 256})
-    await problem(bad, 400, "bad-idempotency-key")
-
-
-async def test_one_key_sent_at_once_many_times_is_applied_once(client, context):
-    fields = bearer() | {"Idempotency-Key": "deploy-1"}
-    answers = await asyncio.gather(*(client.post("/v1/purges", json=order(), headers=fields) for _ in range(20)))
-    ids = {(await answer.json())["id"] for answer in answers}
-    assert len(ids) == 1
-    assert len(context.ledger.applied) == 1
-
-
-async def test_idempotency_keys_outlive_a_restart(tmp_path):
-    ids = []
-    for _ in range(2):
-        app = web.Application()
-        mount(app, Context(tmp_path))
-        async with TestClient(TestServer(app)) as client:
-            answer = await client.post("/v1/purges", json=order(), headers=bearer() | {"Idempotency-Key": "k"})
-            ids.append((await answer.json())["id"])
-    assert ids[0] == ids[1]
-
-
-async def test_a_token_that_purges_too_much_is_told_when_to_come_back(client, monkeypatch):
-    now_s = 100.0
-    limiter = RateLimiter(lambda: now_s, per_second=2, burst=4)
-    monkeypatch.setattr(find_api(client)._desk, "_limiter", limiter)
-    assert (await client.post("/v1/purges", json=order("tag", ("a", "b", "c")), headers=bearer())).status == 201
-    refused = await client.post("/v1/purges", json=order("tag", ("a", "b", "c")), headers=bearer())
-    await problem(refused, 429, "rate")
-    assert refused.headers["Retry-After"] == "1"
-    assert refused.headers["RateLimit"] == '"items";r=1;t=2'
-    assert refused.headers["RateLimit-Policy"] == '"items";q=4;w=2'
-    other = await client.post("/v1/purges", json=order("tag", ("a",)), headers=bearer(TAGGER))
-    assert other.status == 201
-    now_s += 1
-    accepted = await client.post("/v1/purges", json=order("tag", ("a", "b", "c")), headers=bearer())
-    assert accepted.status == 201
-    assert accepted.headers["X-RateLimit-Remaining"] == "0"
-
-
-def find_api(client):
-    route = next(route for route in client.app.router.routes() if route.method == "POST")
-    return route.handler.__self__
 
 
 # -- around -----------------------------------------------------------------------------------------------------------
@@ -501,58 +299,6 @@ async def test_paths_outside_the_api_are_left_alone(client):
     response = await client.get("/elsewhere")
     assert response.status == 404
     assert response.content_type == "text/plain"
-
-
-# -- the client -------------------------------------------------------------------------------------------------------
-
-
-async def test_the_client_purges_and_reads_back(client, context):
-    base = str(client.make_url("/"))
-    purger, reader = PurgeClient(base, SECRET), PurgeClient(base, READER)
-    result = await asyncio.to_thread(purger.purge, "url", [URL], soft=True)
-    assert (result.state, result.items, result.epoch) == ("applied", (URL,), 1)
-    assert await asyncio.to_thread(purger.show, result.id) == result
-    assert (await asyncio.to_thread(purger.purge, "all")).epoch == 2
-    many = await asyncio.to_thread(lambda: list(purger.purge_many("tag", [f"t{n}" for n in range(300)])))
-    assert [len(part.items) for part in many] == [256, 44]
-    assert len(await asyncio.to_thread(reader.recent)) == 4
-    assert len(context.ledger.applied) == 302
-
-
-async def test_the_client_says_what_went_wrong(client):
-    base = str(client.make_url("/"))
-    with pytest.raises(Answered, match="item 0 is refused") as caught:
-        await asyncio.to_thread(PurgeClient(base, SECRET).purge, "url", ["nonsense"])
-    assert caught.value.status == 400
-    assert caught.value.problem["errors"][0]["index"] == 0
-    with pytest.raises(Answered, match="expected Authorization") as caught:
-        await asyncio.to_thread(PurgeClient(base, None).purge, "all")
-    assert caught.value.status == 401
-    with pytest.raises(Unreachable, match="no answer from"):
-        await asyncio.to_thread(PurgeClient("http://127.0.0.1:1", SECRET).purge, "all")
-    with pytest.raises(ValueError, match="not an http"):
-        PurgeClient("ftp://host", None)
-
-
-def test_every_token_is_compared_whichever_fits(monkeypatch):
-    compared = []
-    real = hmac.compare_digest
-
-    def counting(known, digest):
-        compared.append(known)
-        return real(known, digest)
-
-    monkeypatch.setattr(hmac, "compare_digest", counting)
-    tokens = Tokens(TOKENS)
-    for secret, name in ((SECRET, "ci"), (TAGGER, "tagger")):
-        compared.clear()
-        assert tokens.authenticate(bearer(secret)).name == name
-        assert len(compared) == len(TOKENS)
-    compared.clear()
-    with pytest.raises(Refused, match="not known"):
-        tokens.authenticate(bearer("wrong"))
-    assert len(compared) == len(TOKENS)
-    assert {len(known) for known in compared} == {32}
 
 
 json_values = st.recursive(
