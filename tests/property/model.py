@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 SLACK_S = 2.0
 """Seconds that real time may add while a schedule runs, rounding included."""
@@ -54,6 +54,8 @@ class Said:
     set_cookie: bool = False
     dropped: bool = False
     """The connection is closed instead."""
+    cut: bool = False
+    """The connection is closed before the last byte of the body."""
 
 
 @dataclass
@@ -207,7 +209,7 @@ class Cache:
 
     stored: list[Stored] = field(default_factory=list)
     known: bool = True
-    """Cleared by what the model does not follow (a 304 that changes the head), set by what empties the cache."""
+    """Cleared by what the model does not follow, set by what empties the cache."""
     uncacheable: bool = False
     """The last answer could not be shared: the next one that can need not be stored."""
 
@@ -261,6 +263,31 @@ class Cache:
         chosen_by = {name: fields.get(name, "") for name in names}
         self.stored = [each for each in self.stored if each.chosen_by != chosen_by]
         self.stored.insert(0, Stored(said, chosen_by, body, now_s))
+
+    def confirm(self, asked: Asked, said: Said, now_s: float) -> None:
+        """A 304 came for what is selected: its fields replace the stored ones (RFC 9111 sections 3.2 and 4.3.4)."""
+        found = self.selected(asked)
+        if found is None or said.vary != found.said.vary or said.set_cookie or not storable(asked, said):
+            # What has to be thrown out or chosen anew is not followed.
+            self.known = False
+            return
+        kept = {name: getattr(said, name) or getattr(found.said, name) for name in ("expires", "etag")}
+        # An empty field is one, and an Age that is not said anew does not stand.
+        given = said.cache_control if said.cache_control is not None else found.said.cache_control
+        found.said = replace(found.said, cache_control=given, age=said.age, **kept)
+        found.at_s, found.soft = now_s, False
+        self.stored.sort(key=lambda each: each is not found)
+
+    def fetched_behind(self, asked: Asked, said: Said, *, confirmed: bool, now_s: float) -> None:
+        """Something stale answered, and the origin was asked behind it: nobody has seen what came."""
+        if said.dropped or said.cut or said.status in ERRORS:
+            return
+        if confirmed:
+            self.confirm(asked, said, now_s)
+        elif storable(asked, said) and of_use(said) and not asked.authorization:
+            self.keep(asked, said, None, now_s)
+        else:
+            self.known = False
 
 
 def _loosened(verdict: Verdict, asked: Asked) -> Verdict:

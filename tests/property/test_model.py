@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 pytest.importorskip("_headland", reason="the extension is not built: make develop")
 
 from tests.property.model import ERRORS, Asked, Cache, Said, Stored, Verdict, age_at, of_use, storable
-from tests.security.recording import RawClient, RecordingOrigin
+from tests.security.recording import CLOSE, RawClient, RecordingOrigin
 from tests.virtual import VirtualNode
 
 SCHEDULES = int(os.environ.get("HEADLAND_MODEL_SCHEDULES", "300"))
@@ -75,6 +75,7 @@ SAID = st.builds(
     etag=st.sampled_from([None, '"v"', 'W/"v"']),
     set_cookie=st.sampled_from([False, False, False, True]),
     dropped=st.sampled_from([False] * 9 + [True]),
+    cut=st.sampled_from([False] * 9 + [True]),
 )
 FIELDS = st.lists(
     st.tuples(st.sampled_from(["x-a", "x-b"]), st.sampled_from(["1", "2"])), max_size=2, unique_by=lambda f: f[0]
@@ -118,12 +119,16 @@ class Restart:
 
 
 Step = Ask | Pause | Purge | Restart
-ASK = st.builds(Ask, ASKED, st.one_of(st.none(), SAID))
-PAUSE = st.builds(Pause, st.sampled_from(PAUSES_S))
-RARE = st.one_of(*[st.builds(Purge, st.booleans())] * 9, st.just(Restart()))
-PLAIN = st.builds(Said, cache_control=st.sampled_from(RESPONSE_DIRECTIVES + WINDOWS))
+PLAIN = st.builds(
+    Said, cache_control=st.sampled_from(RESPONSE_DIRECTIVES + WINDOWS), etag=st.sampled_from([None, '"v"'])
+)
 """Nothing but its lifetime: so that most schedules begin with something stored, and time can tell on it."""
-STEPS = st.lists(st.one_of(*[ASK] * 5, *[PAUSE] * 4, *[st.just(Ask(Asked("GET"), None))] * 2, RARE), max_size=12)
+ASK = st.builds(Ask, ASKED, st.sampled_from([st.none(), st.none(), SAID, PLAIN]).flatmap(lambda kind: kind))
+PAUSE = st.builds(Pause, st.sampled_from(PAUSES_S))
+RARE = st.sampled_from([*[Purge(soft=False), Purge(soft=True)] * 12, Restart()])
+KINDS = [*[ASK] * 5, *[PAUSE] * 4, *[st.just(Ask(Asked("GET"), None))] * 2, RARE]
+STEPS = st.lists(st.sampled_from(KINDS).flatmap(lambda kind: kind), max_size=12)
+"""By flatmap, because one_of gives the rare kinds the weight of the others when it is nested."""
 SCHEDULE = st.tuples(st.builds(Ask, st.just(Asked("GET")), st.one_of(PLAIN, SAID)), STEPS).map(
     lambda drawn: [drawn[0], *drawn[1]]
 )
@@ -156,7 +161,8 @@ class Origin:
         if self.confirmed:
             return b"HTTP/1.1 304 Not Modified\r\n" + fields + b"\r\n"
         length = b"Content-Length: %d\r\n\r\n" % len(body)
-        return b"HTTP/1.1 %d X\r\n" % said.status + fields + length + (b"" if method == b"HEAD" else body)
+        whole = b"HTTP/1.1 %d X\r\n" % said.status + fields + length + (b"" if method == b"HEAD" else body)
+        return whole[:-1] + CLOSE if said.cut and method != b"HEAD" else whole
 
 
 def _lines(said: Said) -> list[tuple[str, str | None]]:
@@ -274,7 +280,7 @@ class Run:
                 self._ask(asked)
 
     def _ask(self, asked: Asked) -> None:
-        now_s = self.world.now_s()
+        now_s, asked_before = self.world.now_s(), self.world.origin.asked
         expected, selected = self.cache.hit(asked, now_s), self.cache.selected(asked)
         status, fields, body = self._exchange(asked)
         told = fields["cache-status"]
@@ -282,9 +288,9 @@ class Run:
         if "; hit" in told and "stale-if-error" not in told:
             assert expected is not Verdict.MUST_NOT, ("answered from the store", told, asked, selected)
             self._check_stored(asked, selected, status, fields, body)
-            if "stale-while-revalidate" in told:
-                # What was fetched behind the answer nobody has seen.
-                self.cache.known = False
+            if self.world.origin.asked > asked_before:
+                confirmed = self.world.origin.confirmed
+                self.cache.fetched_behind(asked, self.said, confirmed=confirmed, now_s=self.world.now_s())
             return
         assert expected is not Verdict.MUST, ("asked the origin", told, asked, selected)
         self._asked_origin(asked, selected, status, fields, body)
@@ -301,12 +307,22 @@ class Run:
         elif self.said.dropped:
             assert status in {502, 504}, (status, told)
             assert stands_in is not Verdict.MUST, ("an error although something is stored", told, asked, selected)
+        elif self.said.cut and asked.method in {"GET", "HEAD"} and not self.world.origin.confirmed:
+            # Its head went out before it broke: no claim of that head counts, and what was stored stays.
+            self._check_broken(asked, status, fields, body)
+            self.cache.uncacheable |= not storable(asked, self.said)
         else:
             hidden = self.said.status in ERRORS and asked.method in {"GET", "HEAD"} and stands_in is Verdict.MUST
             assert not hidden, ("an error although something is stored", told, asked, selected)
             whole = body if status == self.said.status and not asked.range else None
             answer = Answer(told, whole, status, confirmed=self.world.origin.confirmed)
             _learn(self.cache, asked, self.said, answer, self.world.now_s())
+
+    def _check_broken(self, asked: Asked, status: int, fields: dict[str, str], body: str | None) -> None:
+        """A transfer that breaks off never looks whole."""
+        if body is None or asked.range or status in {304, 502, 504}:
+            return
+        assert len(body) < int(fields.get("content-length", "1000")), ("looks whole", status, fields, body)
 
     def _exchange(self, asked: Asked) -> tuple[int, dict[str, str], str | None]:
         with RawClient(self.world.address) as client:
@@ -358,7 +374,7 @@ def _learn(cache: Cache, asked: Asked, said: Said, answer: Answer, now_s: float)
         return
     may, selected = storable(asked, said), cache.selected(asked)
     if answer.confirmed:
-        cache.known = False
+        cache.confirm(asked, said, now_s)
     elif "; stored" in answer.told:
         assert may, ("stored what may not be", answer, asked, said)
         # A HEAD is answered before its fill has ended: until then the next request may meet what was there before.
