@@ -1,4 +1,4 @@
-"""The `[cache]` table: how much is kept in memory and how fills are shared.
+"""The `[cache]` table: how much is kept in memory and on disk, and how fills are shared.
 
 Fields carry their unit in their name; in TOML the key is the alias, and its value a text with a unit ("1GiB"), which
 `edge.document` turns into the number that stands here. Defaults, bounds and meanings are written here only: the
@@ -7,14 +7,43 @@ documentation comes from them, and Rust has none.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["CacheSettings"]
+__all__ = ["CacheSettings", "DiskSettings"]
 
 _KIB = 1024
 _MIB = 1024 * _KIB
 _GIB = 1024 * _MIB
 _HOUR_MS = 3_600_000
+
+
+class DiskSettings(BaseModel):
+    """The disk tier: what memory has no room for, there again after a restart."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", populate_by_name=True)
+
+    path: str = Field(
+        min_length=1, description="A directory of its own, made if need be; beside this file. One node at a time."
+    )
+    size_bytes: int = Field(
+        alias="size",
+        ge=64 * _MIB,
+        le=1024 * 1024 * _GIB,
+        description="What may be written there; the oldest goes first.",
+    )
+    admission: Literal["always", "second-hit", "never"] = Field(
+        "second-hit",
+        description="What is written: all that is stored, what was asked for again in memory, or nothing.",
+    )
+    segment_bytes: int = Field(
+        64 * _MIB,
+        alias="segment",
+        ge=16 * _MIB,
+        le=256 * _MIB,
+        description="The size of one file; objects of more than a quarter of it stay in memory.",
+    )
 
 
 class CacheSettings(BaseModel):
@@ -67,3 +96,4 @@ class CacheSettings(BaseModel):
         default=False,
         description="Whether purging by tag ignores the case of letters.",
     )
+    disk: DiskSettings | None = None

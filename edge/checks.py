@@ -96,6 +96,8 @@ def _sizes(settings: Settings) -> Iterator[Problem]:
         yield Problem(
             ("cache", "object_max"), "is more than cache.memory, so that such an object could never be stored"
         )
+    if cache.disk is not None and cache.disk.segment_bytes * 4 > cache.disk.size_bytes:
+        yield Problem(("cache", "disk", "size"), "must be four times cache.disk.segment at least")
     if limits.field_bytes > limits.header_bytes:
         yield Problem(("limits", "field_size"), "one field cannot be larger than the whole head: limits.header_size")
     if limits.request_line_bytes > limits.header_bytes:

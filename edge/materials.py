@@ -56,6 +56,8 @@ class Materials:
     """Rules of Python files, by the index of their site."""
     log_path: str = "-"
     """The file of the access log, wherever the node is started; "-" is standard output."""
+    disk_path: str | None = None
+    """The directory of the disk tier, wherever the node is started."""
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -74,6 +76,8 @@ def read_materials(settings: Settings, base: FilePath) -> Materials:
             materials.tokens.append(Token(token.name, secret, frozenset(token.scope), _site_names(settings, token)))
     materials.fleet = _fleet(reader, settings)
     materials.log_path = _log_path(reader, settings.log)
+    if settings.cache.disk is not None:
+        materials.disk_path = str(base / settings.cache.disk.path)
     for index, site in enumerate(settings.site):
         if site.policy is not None:
             materials.policies[index] = reader.policy(("site", index, "policy"), site.policy)

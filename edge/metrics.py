@@ -62,7 +62,7 @@ class NodeCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All families, in the order of the groups below."""
         document: Document = orjson.loads(self._node.metrics())
-        for group in (_requests, _times, _origin, _store, _recoding, _doors, _certificates):
+        for group in (_requests, _times, _origin, _store, _disk, _recoding, _doors, _certificates):
             yield from group(document)
         yield from self._own(document)
 
@@ -161,6 +161,28 @@ def _store(document: Document) -> Iterator[Metric]:
     yield _gauge("refills_waiting", "Purged responses that wait to be fetched anew.", purges["refills"]["waiting"])
     yield _counter("refills_waited", "Purged responses that had to wait.", purges["refills"]["waited"])
     yield _counter("refills_refused", "Of these, those that waited too long.", purges["refills"]["refused"])
+
+
+def _disk(document: Document) -> Iterator[Metric]:
+    disk = document["disk"]
+    if disk is None:
+        return
+    for name, text, value in (
+        ("store_objects", "Responses stored.", disk["records"]),
+        ("store_bytes", "Bytes used, everything counted.", disk["bytes"]),
+        ("store_capacity_bytes", "Bytes that may be used.", disk["capacity_bytes"]),
+    ):
+        yield _gauge(name, text, value, tier="disk")
+    yield _gauge("disk_index_bytes", "Memory of the index of records on disk.", disk["index_bytes"])
+    yield _gauge("disk_in_service", "Whether the disk is written and read.", int(disk["in_service"]))
+    yield _counter("disk_hits", "Responses that came back from disk.", disk["hits"])
+    yield _counter("disk_writes", "Responses written.", disk["written"])
+    yield _counter("disk_written_bytes", "Bytes of records written.", disk["written_bytes"])
+    yield _counter("disk_reads", "Records read.", disk["reads"])
+    yield _counter("disk_read_bytes", "Bytes of records read.", disk["read_bytes"])
+    yield _counter("disk_writes_dropped", "Writes that found the queue full.", disk["dropped"])
+    yield _counter("disk_segments_reclaimed", "Segments that made room.", disk["reclaimed"])
+    yield _counters("disk_errors", "What went wrong on disk.", "kind", disk["errors"])
 
 
 def _recoding(document: Document) -> Iterator[Metric]:

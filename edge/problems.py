@@ -32,8 +32,6 @@ _TYPES: Final = {
     "model_type": "a table",
     "model_attributes_type": "a table",
 }
-# Words that were considered and are not there yet; better said than guessed at.
-_NOT_YET: Final = {"cache.disk": "the disk tier is not in this version; remove the key to run from memory"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +123,6 @@ def _meaning(path: Path) -> str:
 
 
 def _unknown(path: Path) -> str:
-    pattern = schema.pattern_of(path)
-    if pattern in _NOT_YET:
-        return _NOT_YET[pattern]
     parent = schema.pattern_of(path[:-1])
     known = {key.name for key in schema.tables()[parent].keys} if parent in schema.tables() else set()
     prefix = f"{parent}." if parent else ""

@@ -31,7 +31,7 @@ def to_snapshot(settings: Settings, materials: Materials) -> bytes:
                 for each in materials.certificates
             ],
             "limits": settings.limits.model_dump(),
-            "cache": _cache(settings),
+            "cache": _cache(settings, materials),
             "purge": settings.purge.model_dump(),
             "log": {"format": settings.log.format, "path": materials.log_path},
             "pool": settings.pool.model_dump(),
@@ -41,8 +41,10 @@ def to_snapshot(settings: Settings, materials: Materials) -> bytes:
     )
 
 
-def _cache(settings: Settings) -> dict[str, Any]:
+def _cache(settings: Settings, materials: Materials) -> dict[str, Any]:
     cache = settings.cache.model_dump()
+    if settings.cache.disk is not None:
+        cache["disk"]["path"] = materials.disk_path
     # A small memory needs no second number: an object that could not stay is not stored.
     return cache | {"object_bytes_max": min(cache["object_bytes_max"], cache["memory_bytes"])}
 

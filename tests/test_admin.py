@@ -40,6 +40,7 @@ METRICS = {
     "collapsed": 0,
     "stale_served": {},
     "recoding": {"bodies": {"br": 5}, "bytes_in": 50, "bytes_out": 20, "crowded": 1, "failed": 2},
+    "disk": None,
     "tables": {"alternates": {"bytes": 7, "forgotten": 3}},
     "origin": {
         "connections_opened": 1,

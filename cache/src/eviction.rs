@@ -75,6 +75,8 @@ pub(crate) struct Evicted<T> {
     pub(crate) slot: SlotId,
     pub(crate) value: T,
     pub(crate) weight: u64,
+    /// It was asked for more than once.
+    pub(crate) again: bool,
     #[cfg(test)]
     pub(crate) fingerprint: u64,
 }
@@ -120,6 +122,12 @@ impl<T> S3Fifo<T> {
 
     pub(crate) fn weight(&self, id: SlotId) -> u64 {
         self.slot(id).weight
+    }
+
+    /// The values that were asked for more than once.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = &T> {
+        let asked = self.slots.iter().filter(|slot| slot.queue == Queue::Main || slot.count > 0);
+        asked.filter_map(|slot| slot.value.as_ref())
     }
 
     /// Counts a request for the value.
@@ -183,7 +191,7 @@ impl<T> S3Fifo<T> {
     }
 
     fn give_up(&mut self, id: SlotId) -> Evicted<T> {
-        let Slot { weight, fingerprint, queue, .. } = *self.slot(id);
+        let Slot { weight, fingerprint, queue, count, .. } = *self.slot(id);
         self.unlink(id);
         let value = self.vacate(id);
         if queue == Queue::Small {
@@ -193,6 +201,7 @@ impl<T> S3Fifo<T> {
             slot: id,
             value,
             weight,
+            again: queue == Queue::Main || count > 0,
             #[cfg(test)]
             fingerprint,
         }

@@ -4,6 +4,7 @@
 //! [`Freshness`] of a few words; a hit only compares numbers. RFC 9111 section 4.2, RFC 5861.
 
 use crate::directives::DirectiveSource;
+use crate::disk::Take;
 use crate::facts::{RequestFacts, ResponseFacts};
 use crate::policy::{Mode, Policy};
 use crate::{DeltaSeconds, Time, http_date, syntax};
@@ -28,6 +29,16 @@ pub enum LifetimeSource {
 }
 
 impl LifetimeSource {
+    /// All, in the order of their numbers.
+    const ALL: [LifetimeSource; 6] = [
+        LifetimeSource::SMaxAge,
+        LifetimeSource::MaxAge,
+        LifetimeSource::Expires,
+        LifetimeSource::Rule,
+        LifetimeSource::Heuristic,
+        LifetimeSource::None,
+    ];
+
     /// The word for logs and explanations.
     pub const fn word(self) -> &'static str {
         match self {
@@ -98,6 +109,44 @@ impl Freshness {
             immutable: directives.immutable,
             targeted: directives.source == DirectiveSource::Targeted,
         }
+    }
+
+    /// Appends it as a disk keeps it.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let optional = |span: Option<DeltaSeconds>| span.map_or(u32::MAX, |span| span.as_secs() as u32);
+        let flags = [self.no_cache, self.revalidate, self.shared_revalidate, self.immutable, self.targeted];
+        out.extend_from_slice(&self.response_time.as_millis().to_le_bytes());
+        out.extend_from_slice(&self.initial_age_millis.to_le_bytes());
+        out.extend_from_slice(&(self.lifetime.as_secs() as u32).to_le_bytes());
+        out.extend_from_slice(&optional(self.stale_while_revalidate).to_le_bytes());
+        out.extend_from_slice(&optional(self.stale_if_error).to_le_bytes());
+        out.push(self.source as u8);
+        out.push(flags.iter().rev().fold(0, |bits, flag| bits << 1 | u8::from(*flag)));
+    }
+
+    /// Reads what [`Freshness::encode`] wrote.
+    pub(crate) fn decode(take: &mut Take<'_>) -> Option<Self> {
+        let response_time = Time::from_millis(take.u64()?);
+        let initial_age_millis = take.u64()?;
+        let lifetime = DeltaSeconds::saturating(take.u32()?.into());
+        let optional = |secs: u32| (secs != u32::MAX).then(|| DeltaSeconds::saturating(secs.into()));
+        let (stale_while_revalidate, stale_if_error) = (optional(take.u32()?), optional(take.u32()?));
+        let source = LifetimeSource::ALL.into_iter().nth(take.u8()?.into())?;
+        let bits = take.u8()?;
+        let flag = |at: u8| bits >> at & 1 == 1;
+        Some(Freshness {
+            response_time,
+            initial_age_millis,
+            lifetime,
+            source,
+            stale_while_revalidate,
+            stale_if_error,
+            no_cache: flag(0),
+            revalidate: flag(1),
+            shared_revalidate: flag(2),
+            immutable: flag(3),
+            targeted: flag(4),
+        })
     }
 
     /// The same promises, counted from a new confirmation: for a 304 that leaves a targeted field unsaid.

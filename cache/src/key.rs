@@ -161,6 +161,12 @@ impl<'a> KeyRef<'a> {
         &self.bytes[PREFIX_BYTES + self.length_at(1) + self.length_at(5)..]
     }
 
+    /// Whether it is the key of a form of a response ([`crate::recoding`]), which is made of the response anew when it is
+    /// needed. A key that looks like one by chance is treated as one.
+    pub(crate) fn is_form(self) -> bool {
+        memchr::memmem::find(self.parts(), b"\x05\0\0\0:form").is_some()
+    }
+
     fn length_at(self, at: usize) -> usize {
         let length = self.bytes[at..at + 4].try_into().expect("four bytes");
         u32::from_le_bytes(length) as usize
@@ -198,6 +204,14 @@ impl CacheKey {
 
     pub fn hash(&self) -> u128 {
         self.hash
+    }
+
+    /// A key from its bytes, as a disk keeps them; none when they are no key.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let length = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize);
+        let resource = length(1)?.checked_add(length(5)?)?.checked_add(PREFIX_BYTES)?;
+        let known = [Scheme::Http, Scheme::Https].iter().any(|scheme| bytes.first() == Some(&scheme.byte()));
+        (known && resource <= bytes.len()).then(|| CacheKey { hash: xxh3_128(bytes), bytes: bytes.into() })
     }
 }
 

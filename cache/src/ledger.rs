@@ -105,6 +105,11 @@ impl Ledger {
         Epoch(self.epoch.load(Ordering::Acquire))
     }
 
+    /// Goes on from this epoch, if it is not beyond it: something older than a restart was born in it.
+    pub fn continue_from(&self, epoch: Epoch) {
+        self.epoch.fetch_max(epoch.0, Ordering::AcqRel);
+    }
+
     /// Takes the next epoch for a rule that is yet to be made durable. What is asked from the origin from now on is no
     /// older than the purge, so it need not match.
     pub fn reserve(&self) -> Epoch {

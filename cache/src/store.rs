@@ -11,15 +11,15 @@
 //! which stay counted when they are free because their memory stays.
 
 use std::cmp::Reverse;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
 use hashbrown::HashTable;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use crate::eviction::{S3Fifo, SLOT_BYTES, SlotId};
+use crate::eviction::{Evicted, S3Fifo, SLOT_BYTES, SlotId};
 use crate::key::KeyRef;
 use crate::object::Object;
 
@@ -78,7 +78,12 @@ pub struct MemoryStore {
     evicted: AtomicU64,
     removed: AtomicU64,
     variants_dropped: AtomicU64,
+    /// Told what leaves to make room, and whether it was asked for more than once.
+    departures: OnceLock<Departures>,
 }
+
+/// What is done with an object that has to leave.
+pub type Departures = Box<dyn Fn(&Arc<Object>, bool) + Send + Sync>;
 
 /// On its own cache lines, so that workers in different shards do not disturb each other.
 #[repr(align(128))]
@@ -126,6 +131,7 @@ impl MemoryStore {
             evicted: zero(),
             removed: zero(),
             variants_dropped: zero(),
+            departures: OnceLock::new(),
         }
     }
 
@@ -146,6 +152,28 @@ impl MemoryStore {
         loop {
             if let Some(insertion) = self.advance(&object, &mut room) {
                 return insertion;
+            }
+        }
+    }
+
+    /// Stores an object unless one with the same key and the same Vary facts is there: that one is newer.
+    pub fn insert_absent(&self, object: &Arc<Object>) -> bool {
+        let mut room = Room { store: self, bytes: 0 };
+        loop {
+            let weight = object.weight();
+            let shard = self.shard(object.key.as_ref().short_hash());
+            let placed = shard.change(|table| {
+                let taken = table.has_variant(object);
+                (!taken).then(|| table.place(object, weight, room.bytes))
+            });
+            match placed {
+                Some(Ok(placed)) => {
+                    room.bytes = placed.left_over;
+                    self.inserted.fetch_add(1, Ordering::Relaxed);
+                    return true;
+                }
+                Some(Err(missing)) if room.grow(missing) => {}
+                None | Some(Err(_)) => return false,
             }
         }
     }
@@ -266,7 +294,25 @@ impl MemoryStore {
         let evicted =
             longer.change(Table::evict).or_else(|| self.shards.iter().find_map(|s| s.change(Table::evict)))?;
         self.evicted.fetch_add(1, Ordering::Relaxed);
-        Some(evicted.1)
+        if let Some(departures) = self.departures.get() {
+            departures(&evicted.value.object, evicted.again);
+        }
+        Some(evicted.weight)
+    }
+
+    /// From now on, what leaves to make room goes there. Set once, before anything is stored.
+    pub fn on_departure(&self, departures: Departures) {
+        assert!(self.departures.set(departures).is_ok(), "departures have one place to go to");
+    }
+
+    /// Body versions are numbered from here on.
+    pub fn continue_generations(&self, first: u64) {
+        self.generation.fetch_max(first, Ordering::Relaxed);
+    }
+
+    /// What was asked for more than once: what a node that ends should write down.
+    pub fn wanted(&self) -> Vec<Arc<Object>> {
+        self.shards.iter().flat_map(|shard| shard.table.lock().wanted()).collect()
     }
 
     /// The account, counted anew.
@@ -411,10 +457,19 @@ impl Table {
         removed
     }
 
-    fn evict(&mut self) -> Option<(Arc<Object>, u64)> {
+    fn evict(&mut self) -> Option<Evicted<Entry>> {
         let evicted = self.queues.evict()?;
         self.unindex(evicted.value.hash, evicted.slot);
-        Some((evicted.value.object, evicted.weight))
+        Some(evicted)
+    }
+
+    fn has_variant(&self, object: &Object) -> bool {
+        let variants = self.slots_of(object.key.as_ref());
+        variants.iter().any(|slot| self.queues.get(*slot).object.vary == object.vary)
+    }
+
+    fn wanted(&self) -> Vec<Arc<Object>> {
+        self.queues.wanted().map(|entry| entry.object.clone()).collect()
     }
 
     fn slots_of(&self, key: KeyRef<'_>) -> SmallVec<[SlotId; 4]> {

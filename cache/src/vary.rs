@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::Fields;
 use crate::codings::AcceptedCodings;
+use crate::disk::{Take, put_text};
 use crate::syntax::{self, is_token};
 
 /// A response whose Vary names more fields than this is not stored.
@@ -94,6 +95,20 @@ pub struct VaryFacts {
 type Scratch = SmallVec<[u8; 256]>;
 
 impl VaryFacts {
+    /// Appends them as a disk keeps them.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.spec.names.len() as u8);
+        self.spec.names().for_each(|name| put_text(out, name.as_bytes()));
+        put_text(out, &self.values);
+    }
+
+    /// Reads what [`VaryFacts::encode`] wrote.
+    pub(crate) fn decode(take: &mut Take<'_>) -> Option<Self> {
+        let names = (0..take.u8()?).map(|_| std::str::from_utf8(take.text()?).ok().map(Into::into));
+        let names = names.collect::<Option<Box<[Box<str>]>>>()?;
+        Some(VaryFacts { spec: VarySpec { names }, values: take.text()?.into() })
+    }
+
     /// What `request` says in the fields that `spec` names.
     pub fn of(spec: &VarySpec, request: &impl Fields) -> Self {
         let mut values = Scratch::new();

@@ -110,6 +110,8 @@ pub struct Trace {
     pub stored: bool,
     /// The request waited for another one's fill.
     pub collapsed: bool,
+    /// It was read from disk for this request.
+    pub from_disk: bool,
     pub origin: Option<Box<OriginTrace>>,
     pub error: Option<Box<ErrorTrace>>,
     /// The request's identifier, where an origin was asked under it.
@@ -146,6 +148,7 @@ impl Trace {
             key_hash: None,
             stored: false,
             collapsed: false,
+            from_disk: false,
             origin: None,
             error: None,
             request_id: None,
@@ -250,6 +253,9 @@ fn write_cache_status(trace: &Trace, node: &str, out: &mut String) {
     if let Some(origin) = trace.origin.as_ref().filter(|_| !matches!(trace.outcome, Outcome::Revalidated)) {
         out.push_str("; fwd-status=");
         out.push_str(itoa::Buffer::new().format(origin.status));
+    }
+    if trace.from_disk {
+        out.push_str("; detail=disk");
     }
     if trace.stored {
         out.push_str("; stored");

@@ -141,6 +141,7 @@ impl Place {
         if !candidates.is_empty() {
             told["variants"] = stored::variants(candidates.iter().map(|object| &**object), fields, now).into();
         }
+        told["on_disk"] = node.may_be_on_disk(self.key.as_ref()).into();
         match node.find(self.key.as_ref(), fields) {
             Found::Object(object, standing) => {
                 let view = RequestView {

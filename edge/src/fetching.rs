@@ -29,9 +29,10 @@ use crate::plan::Plan;
 use crate::queried;
 use crate::recoding;
 use crate::representation::Posted;
-use crate::request::Found;
+use crate::request::{Found, only_if_cached};
 use crate::rules::Decided;
 use crate::snapshot::Site;
+use crate::tier;
 
 /// How often a request joins again when its fill ended without a response for it.
 const JOINS_MAX: usize = 4;
@@ -47,6 +48,7 @@ pub async fn fetch<F: OwnedLines + Clone + Send + Sync + 'static>(
     }
     let (site, request_id) = (plan.site.clone(), plan.request_id.clone());
     let answer = match (&plan.key, plan.outcome) {
+        _ if plan.on_disk => tier::answer(&node, plan).await,
         _ if plan.keyed_by_body => queried::answer(&node, plan, body).await,
         (Some(key), Outcome::Miss(_)) => {
             let key = key.clone();
@@ -57,6 +59,23 @@ pub async fn fetch<F: OwnedLines + Clone + Send + Sync + 'static>(
     let mut answer = answer.of(&site);
     answer.trace.request_id = Some(request_id);
     answer
+}
+
+/// What is to be done with a request whose outcome was found out only after its first steps.
+pub async fn go_on<F: OwnedLines + Clone + Send + Sync + 'static>(
+    node: &Arc<Node>,
+    plan: Box<Plan<F>>,
+    key: &CacheKey,
+) -> Answer {
+    match plan.outcome {
+        Outcome::Local => only_if_cached(),
+        Outcome::Bypass(_) => {
+            let body = plan.posted.as_ref().map_or(RequestBody::Empty, queried::whole);
+            pass(node, plan, body).await
+        }
+        outcome if outcome.is_hit() => hit(node, plan).await,
+        _ => collapsed(node, plan, key).await,
+    }
 }
 
 /// Starts a revalidation that no client waits for, unless one is running.
@@ -329,7 +348,7 @@ fn invalidate<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, response: &Respon
         for key in std::iter::once(key).chain(equivalent.iter().map(CacheKey::as_ref)) {
             // What is on its way into the store first, so that it cannot slip in behind.
             node.collapse.outdate(key);
-            node.store.remove(key);
+            node.forget(key);
         }
     };
     forget(&plan.target);

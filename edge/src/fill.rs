@@ -227,18 +227,19 @@ fn confirm<F: OwnedLines>(
             let object = Arc::new(*object);
             if keep(node, &object) && !lead.is_outdated() {
                 node.store.insert(object.clone());
+                node.stored(&object);
                 node.note_equivalents(&plan.site, &object);
             } else {
-                node.store.remove_object(stored);
+                node.forget_object(stored);
             }
             if lead.is_outdated() {
-                node.store.remove_object(&object);
+                node.forget_object(&object);
             }
             object
         }
         Update::Untouched => stored.clone(),
         Update::Withdrawn => {
-            node.store.remove_object(stored);
+            node.forget_object(stored);
             stored.clone()
         }
     };
@@ -418,11 +419,12 @@ async fn seal(node: &Node, site: &Site, lead: Lead, head: &FillHead, last: &[u8]
         if keep(node, &object) && !sealed.is_outdated() {
             let object = Arc::new(object);
             node.store.insert_in_steps(object.clone()).await;
+            node.stored(&object);
             node.note_equivalents(site, &object);
             node.metrics.here().stored.bump();
             // An invalidation that found nothing to remove yet has left its mark.
             if sealed.is_outdated() {
-                node.store.remove_object(&object);
+                node.forget(object.key.as_ref());
             }
         }
     }

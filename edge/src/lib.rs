@@ -40,6 +40,7 @@ pub mod rules;
 pub mod running;
 pub mod settings;
 pub mod snapshot;
+pub mod tier;
 pub mod tls;
 pub mod tunnel;
 pub mod worker;

@@ -52,6 +52,8 @@ pub struct WorkerMetrics {
     pub collapsed: Counter,
     pub stored: Counter,
     pub not_stored: Counter,
+    /// Responses that came back from disk.
+    pub disk_hits: Counter,
     /// Times an origin continued a body that it had broken off.
     pub resumed: Counter,
     pub origin_bytes: Counter,

@@ -1,14 +1,14 @@
 //! What all worker threads share: one cache, one ledger, one origin pool, one set of counters, one snapshot.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use headland_cache::ledger::LedgerLimits;
 use headland_cache::{
-    Collapse, CollapseLimits, EarlyHints, Fields, KeyRef, Ledger, MemoryStore, Object, SearchVariance, Standing,
-    Uncacheable,
+    Collapse, CollapseLimits, DiskTier, EarlyHints, Fields, KeyRef, Ledger, MemoryStore, Object, SearchVariance,
+    Standing, Uncacheable,
 };
 use headland_origin::Client;
 use tokio::sync::Notify;
@@ -29,6 +29,8 @@ use crate::tls::{self, Certificates};
 pub struct Node {
     pub clock: Clock,
     pub store: MemoryStore,
+    /// Set when the node starts, where there is one.
+    pub disk: OnceLock<Arc<DiskTier>>,
     pub collapse: Collapse,
     pub uncacheable: Uncacheable,
     pub hints: EarlyHints,
@@ -66,6 +68,7 @@ impl Node {
         Ok(Arc::new(Node {
             clock: Clock::start(),
             store: MemoryStore::new(cache.memory_bytes),
+            disk: OnceLock::new(),
             collapse: Collapse::new(CollapseLimits {
                 followers_max: cache.followers_max as usize,
                 fill_bytes_max: cache.fill_bytes_max,
@@ -102,6 +105,7 @@ impl Node {
             || settings.cache.object_bytes_max != previous.cache.object_bytes_max
             || settings.cache.fill_bytes_max != previous.cache.fill_bytes_max
             || settings.cache.tags_ignore_case != previous.cache.tags_ignore_case
+            || settings.cache.disk != previous.cache.disk
         {
             return Err("the sizes of the cache and the case of tags cannot be changed by a reload; restart the node"
                 .to_owned());
@@ -140,6 +144,36 @@ impl Node {
         std::str::from_utf8(name).is_ok_and(|name| self.certificates.load().covers(Some(sni), name))
     }
 
+    /// An object is in the memory tier; the disk tier hears of it.
+    pub fn stored(&self, object: &Arc<Object>) {
+        if let Some(disk) = self.disk.get() {
+            disk.stored(object);
+        }
+    }
+
+    /// What is stored under a key is gone from every tier.
+    pub fn forget(&self, key: KeyRef<'_>) {
+        // The disk first: what is being read from it is looked at again after it was put into memory.
+        if let Some(disk) = self.disk.get() {
+            disk.remove(key);
+        }
+        self.store.remove(key);
+    }
+
+    /// The same for one object; its other variants stay in memory, unless the disk has some.
+    pub fn forget_object(&self, object: &Arc<Object>) {
+        if self.may_be_on_disk(object.key.as_ref()) {
+            self.forget(object.key.as_ref());
+        } else {
+            self.store.remove_object(object);
+        }
+    }
+
+    /// Whether the disk may have what memory does not.
+    pub fn may_be_on_disk(&self, key: KeyRef<'_>) -> bool {
+        self.disk.get().is_some_and(|disk| disk.contains(key))
+    }
+
     /// Looks a key up: the ledger's word first, then the variant that fits the request.
     pub fn find<F: Fields>(&self, key: KeyRef<'_>, fields: &F) -> Found {
         let candidates = self.store.candidates(key);
@@ -150,7 +184,7 @@ impl Node {
             }
             match self.ledger.check(object) {
                 Standing::Hard => {
-                    self.store.remove_object(object);
+                    self.forget_object(object);
                     purged = true;
                 }
                 standing => return Found::Object(object.clone(), standing),

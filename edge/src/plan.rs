@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use headland_cache::conditional::Validators;
 use headland_cache::{
-    CacheKey, Fields, Form, KeyBuffer, Object, Outcome, Policy, RequestFacts, Scheme, Standing, StoredHead, VaryFacts,
-    VarySpec,
+    BypassReason, CacheKey, Fields, Form, KeyBuffer, MissReason, Object, Outcome, Policy, RequestFacts, Reuse, Scheme,
+    Standing, StoredHead, VaryFacts, VarySpec, assess, assess_absence,
 };
 use headland_origin::{Group, Interim, Request, RequestBody, RequestFields};
 use http::{HeaderValue, Method};
@@ -18,7 +18,9 @@ use crate::condition::{RequestView, ResponseView};
 use crate::edited::Edited;
 use crate::forward::{ForwardContext, OwnedLines, Purpose, forward_headers, forward_text, max_forwards};
 use crate::metrics::Protocol;
+use crate::node::Node;
 use crate::origin_fields::OriginFields;
+use crate::request::Found;
 use crate::rules::Decided;
 use crate::snapshot::{Site, Snapshot};
 
@@ -46,6 +48,8 @@ pub struct Plan<F> {
     pub outcome: Outcome,
     /// What is stored but has to be validated, and the ledger's word on it.
     pub stored: Option<(Arc<Object>, Standing)>,
+    /// Memory has nothing, and the disk has not been asked yet.
+    pub on_disk: bool,
     /// A rule makes the body part of the key; it has not been read yet.
     pub keyed_by_body: bool,
     /// The body that is part of the key.
@@ -179,5 +183,35 @@ impl<F: OwnedLines> Plan<F> {
         rules.edit_request(&self.decided, &mut headers);
         let host = headers.remove(http::header::HOST);
         (headers.into(), host)
+    }
+
+    /// What becomes of the request, now that it is known what is stored for it; `Local` where only-if-cached forbids to
+    /// ask. What can be used or validated is kept in the plan.
+    pub fn outcome_of(&mut self, node: &Node, key: &CacheKey, found: Found) -> Outcome {
+        let now = node.clock.now();
+        let facts = RequestFacts::gather(&self.method, &self.fields);
+        let reuse = match &found {
+            Found::Object(object, standing) => {
+                let decided = self.decided_with(&object.head);
+                assess(&facts, decided.policy(&self.site.policy), &object.freshness, *standing, now)
+            }
+            Found::OtherVariant => assess_absence(&facts, MissReason::Vary),
+            Found::Purged => assess_absence(&facts, MissReason::Purged),
+            Found::Nothing => assess_absence(&facts, MissReason::Absent),
+        };
+        let remembered = || node.uncacheable.contains(key.hash(), now);
+        let outcome = match reuse {
+            Reuse::Serve(outcome) => outcome,
+            Reuse::OnlyIfCached504 => Outcome::Local,
+            Reuse::Unusable(_) if remembered() => Outcome::Bypass(BypassReason::Uncacheable),
+            Reuse::Validate(reason) | Reuse::Unusable(reason) => Outcome::Miss(reason),
+        };
+        drop(facts);
+        if let Found::Object(object, standing) = found
+            && !matches!(reuse, Reuse::Unusable(_))
+        {
+            self.stored = Some((object, standing));
+        }
+        outcome
     }
 }

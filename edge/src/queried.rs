@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::{Bytes, BytesMut};
-use headland_cache::{BypassReason, KeyBuffer, MissReason, Outcome, RequestFacts, Reuse, assess, assess_absence};
+use headland_cache::{CacheKey, KeyBuffer};
 use headland_origin::{BodyFault, RequestBody};
 use http::StatusCode;
 use http_body_util::{BodyExt, Full};
@@ -20,7 +20,6 @@ use crate::fetching;
 use crate::forward::OwnedLines;
 use crate::node::Node;
 use crate::plan::Plan;
-use crate::request::{Found, only_if_cached};
 
 /// The longest body that is keyed, in bytes.
 pub const KEYED_BODY_BYTES_MAX: u64 = 64 << 10;
@@ -48,22 +47,12 @@ pub async fn answer<F: OwnedLines + Clone + Send + Sync + 'static>(
         }
         other => return fetching::pass(node, plan, other).await,
     };
-    let key = key_of(&plan, &body).key().into();
+    let key: CacheKey = key_of(&plan, &body).key().into();
     plan.posted = Some(body);
-    plan.outcome = look(node, &mut plan, &key);
-    plan.key = Some(key);
-    match plan.outcome {
-        Outcome::Local => only_if_cached(),
-        Outcome::Bypass(_) => {
-            let body = plan.posted.as_ref().map_or(RequestBody::Empty, whole);
-            fetching::pass(node, plan, body).await
-        }
-        outcome if outcome.is_hit() => fetching::hit(node, plan).await,
-        _ => {
-            let key = plan.key.clone().expect("it was made above");
-            fetching::collapsed(node, plan, &key).await
-        }
-    }
+    plan.key = Some(key.clone());
+    let found = node.find(key.as_ref(), &plan.varied());
+    plan.outcome = plan.outcome_of(node, &key, found);
+    fetching::go_on(node, plan, &key).await
 }
 
 /// The whole of a body that declared this length; its reader holds it to that.
@@ -104,35 +93,4 @@ fn key_of<F: OwnedLines>(plan: &Plan<F>, body: &[u8]) -> KeyBuffer {
     key.part(b":type", plan.fields.first("content-type"));
     key.part(b":body", Some(digest(&SHA256, body).as_ref()));
     key
-}
-
-/// What is stored under the key, and what becomes of the request; `Local` where only-if-cached forbids to ask.
-fn look<F: OwnedLines>(node: &Node, plan: &mut Plan<F>, key: &headland_cache::CacheKey) -> Outcome {
-    let now = node.clock.now();
-    let facts = RequestFacts::gather(&plan.method, &plan.fields);
-    let found = node.find(key.as_ref(), &plan.varied());
-    let reuse = match &found {
-        Found::Object(object, standing) => {
-            let decided = plan.decided_with(&object.head);
-            assess(&facts, decided.policy(&plan.site.policy), &object.freshness, *standing, now)
-        }
-        Found::OtherVariant => assess_absence(&facts, MissReason::Vary),
-        Found::Purged => assess_absence(&facts, MissReason::Purged),
-        Found::Nothing => assess_absence(&facts, MissReason::Absent),
-    };
-    let outcome = match reuse {
-        Reuse::Serve(outcome) => outcome,
-        Reuse::OnlyIfCached504 => Outcome::Local,
-        Reuse::Validate(reason) | Reuse::Unusable(reason) if !node.uncacheable.contains(key.hash(), now) => {
-            Outcome::Miss(reason)
-        }
-        Reuse::Validate(_) | Reuse::Unusable(_) => Outcome::Bypass(BypassReason::Uncacheable),
-    };
-    drop(facts);
-    if let Found::Object(object, standing) = found
-        && !matches!(reuse, Reuse::Unusable(_))
-    {
-        plan.stored = Some((object, standing));
-    }
-    outcome
 }

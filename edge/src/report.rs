@@ -25,6 +25,7 @@ pub fn report(node: &Node) -> Value {
         "collapsed": sum(node, |worker| &worker.collapsed),
         "stale_served": stale_served(node),
         "store": store(node),
+        "disk": disk(node),
         "recoding": recoding(node),
         "tables": tables(node),
         "origin": origin(node),
@@ -119,6 +120,33 @@ fn recoding(node: &Node) -> Value {
         "bytes_out": count(&counters.bytes_out),
         "crowded": count(&counters.crowded),
         "failed": count(&counters.failed),
+    })
+}
+
+/// Null where there is no disk tier.
+fn disk(node: &Node) -> Value {
+    let Some(disk) = node.disk.get() else { return Value::Null };
+    let (records, bytes, capacity_bytes) = disk.usage();
+    let counters = disk.counters();
+    let count = |counter: &AtomicU64| counter.load(Relaxed);
+    json!({
+        "records": records,
+        "bytes": bytes,
+        "capacity_bytes": capacity_bytes,
+        "index_bytes": disk.index_bytes(),
+        "in_service": disk.in_service(),
+        "hits": sum(node, |worker| &worker.disk_hits),
+        "written": count(&counters.written),
+        "written_bytes": count(&counters.written_bytes),
+        "dropped": count(&counters.dropped),
+        "reads": count(&counters.reads),
+        "read_bytes": count(&counters.read_bytes),
+        "reclaimed": count(&counters.reclaimed),
+        "errors": {
+            "write": count(&counters.write_errors),
+            "read": count(&counters.read_errors),
+            "damaged": count(&counters.damaged),
+        },
     })
 }
 

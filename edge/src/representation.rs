@@ -52,6 +52,7 @@ impl Posted {
         if !purged && !object.tags.overflowed() {
             let object = Arc::new(object);
             node.store.insert(object.clone());
+            node.stored(&object);
             node.note_equivalents(&plan.site, &object);
             node.metrics.here().stored.bump();
         }

@@ -293,6 +293,7 @@ impl<'r, F: OwnedLines + Clone> Routed<'r, F> {
             key: None,
             outcome,
             stored: None,
+            on_disk: false,
             keyed_by_body: false,
             posted: None,
             interim: None,
@@ -313,6 +314,11 @@ impl<F: OwnedLines + Clone> Keyed<'_, F> {
         };
         let (object, standing) = match found {
             Found::Object(object, standing) => (object, standing),
+            Found::Nothing | Found::OtherVariant if node.may_be_on_disk(key) => {
+                let mut plan = self.cached_plan(snapshot, scratch, Outcome::Miss(MissReason::Absent), None);
+                plan.on_disk = true;
+                return Next::Fetch(Box::new(plan));
+            }
             Found::Nothing => {
                 return match self.equivalent(node, scratch) {
                     Some(answer) => Next::Answer(answer, None),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::listener::{self, Bound};
 use crate::node::Node;
 use crate::settings::{ListenerKind, ListenerSettings, Settings};
+use crate::tier;
 use crate::worker;
 
 /// How often a draining worker looks whether its connections have ended.
@@ -27,6 +28,9 @@ pub struct Running {
 impl Running {
     /// Binds every address, then starts every worker; the error is one sentence, and nothing is left bound.
     pub fn start(node: &Arc<Node>, settings: &Settings) -> Result<Self, String> {
+        if let Some(disk) = &settings.cache.disk {
+            tier::open(node, disk)?;
+        }
         let workers = usize::from(settings.node.workers);
         let bound: Vec<Bound> =
             settings.listeners.iter().map(|each| listener::bind(each, workers)).collect::<Result<_, _>>()?;
@@ -49,6 +53,7 @@ impl Running {
         self.node.drain.begin(deadline);
         // All are joined, whatever the first ones say.
         let ended: Vec<Ended> = self.workers.into_iter().map(|worker| worker.join().unwrap_or(false)).collect();
+        tier::close(&self.node);
         !ended.contains(&false)
     }
 }

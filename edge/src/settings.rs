@@ -88,6 +88,26 @@ pub struct CacheSettings {
     pub tags_ignore_case: bool,
     /// Purged responses that are fetched anew at a time from one origin; 0 bounds nothing.
     pub refills_max: u32,
+    pub disk: Option<DiskSettings>,
+}
+
+/// The disk tier.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiskSettings {
+    pub path: String,
+    pub size_bytes: u64,
+    pub admission: Admission,
+    pub segment_bytes: u64,
+}
+
+/// What is written to disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Admission {
+    Always,
+    SecondHit,
+    Never,
 }
 
 /// Who may purge on the data port, and how.

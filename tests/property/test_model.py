@@ -33,6 +33,8 @@ workers = 1
 http = "127.0.0.1:0"
 [admin]
 listen = "off"
+[cache]
+disk = { path = "disk", size = "64MiB", admission = "always", segment = "16MiB" }
 [[site]]
 hosts = ["*"]
 origin = "app"
@@ -115,7 +117,7 @@ class Purge:
 
 @dataclass(frozen=True)
 class Restart:
-    """The node ends and begins again, with nothing in memory."""
+    """The node ends and begins again, with what it has on disk."""
 
 
 Step = Ask | Pause | Purge | Restart
@@ -125,7 +127,7 @@ PLAIN = st.builds(
 """Nothing but its lifetime: so that most schedules begin with something stored, and time can tell on it."""
 ASK = st.builds(Ask, ASKED, st.sampled_from([st.none(), st.none(), SAID, PLAIN]).flatmap(lambda kind: kind))
 PAUSE = st.builds(Pause, st.sampled_from(PAUSES_S))
-RARE = st.sampled_from([*[Purge(soft=False), Purge(soft=True)] * 12, Restart()])
+RARE = st.sampled_from([*[Purge(soft=False), Purge(soft=True)] * 15, Restart()])
 KINDS = [*[ASK] * 5, *[PAUSE] * 4, *[st.just(Ask(Asked("GET"), None))] * 2, RARE]
 STEPS = st.lists(st.sampled_from(KINDS).flatmap(lambda kind: kind), max_size=12)
 """By flatmap, because one_of gives the rare kinds the weight of the others when it is nested."""
@@ -207,9 +209,13 @@ class World:
         self._node.node.ledger().apply("url", url, soft, self._node.node.advance_clock(0))
 
     def restart(self) -> None:
-        """End the node and begin it anew."""
+        """End the node and begin it anew, at the same time of day and with the rules that a journal would have kept."""
+        rules = self._node.node.ledger().rules()
         self.close()
         self._node = VirtualNode(self._text, self._directory).__enter__()
+        self._node.advance(self.passed_s)
+        for kind, value, soft, at_ms, epoch in rules:
+            self._node.node.ledger().apply(kind, value, soft, at_ms, epoch)
 
     def close(self) -> None:
         """End the node."""
@@ -272,7 +278,6 @@ class Run:
                     self.cache.forget()
             case Restart():
                 self.world.restart()
-                self.cache.forget()
                 self.cache.uncacheable = False
             case Ask(asked, said):
                 self.said = said or self.said

@@ -56,8 +56,8 @@ MISTAKES = [
     ("[cache]\nmemory = '1KiB'", 'edge.toml:11: cache.memory: expected "16MiB" to "16TiB", got "1KiB"'),
     ("[cache]\nmemroy = '1GiB'", "edge.toml:11: cache.memroy: unknown key; did you mean memory?"),
     (
-        "[cache]\ndisk = { path = '/x' }",
-        "edge.toml:11: cache.disk: the disk tier is not in this version; remove the key to run from memory",
+        "[cache]\ndisk = { path = '/x', size = '100MiB' }",
+        "edge.toml:11: cache.disk.size: must be four times cache.disk.segment at least",
     ),
     ("[cache]\nfollowers_max = '5'", 'edge.toml:11: cache.followers_max: expected a whole number, got "5"'),
     ("[cache]\nfollowers_max = 1.5", "edge.toml:11: cache.followers_max: expected a whole number, got 1.5"),

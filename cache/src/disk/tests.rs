@@ -1,0 +1,256 @@
+//! The tier on a real file system.
+#![allow(clippy::unwrap_used)]
+
+use super::segment::tests::Scratch;
+use super::*;
+use crate::fixtures::{in_language, key, parts};
+use crate::{CacheKey, Object};
+
+const LIMITS: DiskLimits = DiskLimits { size_bytes: 1 << 20, segment_bytes: 1 << 17 };
+const LONG: Duration = Duration::from_secs(10);
+
+fn object(target: &str, body_bytes: usize) -> Arc<Object> {
+    Arc::new(Object::new(parts("h", target, body_bytes)))
+}
+
+fn open(scratch: &Scratch) -> DiskTier {
+    DiskTier::open(&scratch.0, LIMITS, Admission::Always).unwrap()
+}
+
+fn read(tier: &DiskTier, key: &CacheKey) -> Option<Parts> {
+    tier.read(key.as_ref(), |_| true).map(|found| found.parts)
+}
+
+/// Waits until the writer has taken everything.
+fn settle(tier: &DiskTier) {
+    while tier.shared.queued_bytes.load(Relaxed) > 0 {
+        std::thread::yield_now();
+    }
+}
+
+/// Stores these, and ends the tier in an orderly way.
+fn filled(scratch: &Scratch, objects: &[Arc<Object>]) {
+    let tier = open(scratch);
+    for object in objects {
+        tier.stored(object);
+    }
+    tier.close(LONG);
+}
+
+#[test]
+fn what_was_written_is_there_after_a_restart() {
+    let scratch = Scratch::new("restart");
+    let objects = [object("/a", 10), object("/b", 0), object("/c", 20_000)];
+    filled(&scratch, &objects);
+    let tier = open(&scratch);
+    for object in &objects {
+        let found = read(&tier, &object.key).unwrap();
+        assert_eq!(format!("{found:?}"), format!("{:?}", object.parts()));
+    }
+    assert_eq!(tier.usage().0, 3);
+    assert!(read(&tier, &key("h", "/d")).is_none());
+    assert!(tier.first_generation() > 0);
+}
+
+#[test]
+fn without_an_orderly_end_it_is_there_as_well() {
+    let scratch = Scratch::new("crash");
+    let tier = open(&scratch);
+    tier.stored(&object("/a", 10));
+    settle(&tier);
+    while !tier.contains(key("h", "/a").as_ref()) {
+        std::thread::yield_now();
+    }
+    let copy = Scratch::new("crash-copy");
+    for file in std::fs::read_dir(&scratch.0).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), copy.0.join(file.file_name())).unwrap();
+    }
+    let again = open(&copy);
+    assert!(read(&again, &key("h", "/a")).is_some());
+}
+
+#[test]
+fn the_latest_of_a_key_wins_and_a_removed_one_stays_away() {
+    let scratch = Scratch::new("latest");
+    filled(&scratch, &[object("/a", 10), object("/a", 20), object("/b", 10)]);
+    let tier = open(&scratch);
+    assert_eq!(read(&tier, &key("h", "/a")).unwrap().body.len(), 20);
+    tier.remove(key("h", "/b").as_ref());
+    assert!(read(&tier, &key("h", "/b")).is_none());
+    tier.close(LONG);
+    drop(tier);
+    let tier = open(&scratch);
+    assert!(read(&tier, &key("h", "/b")).is_none());
+    assert!(read(&tier, &key("h", "/a")).is_some());
+}
+
+#[test]
+fn a_removal_reaches_what_still_waits_to_be_written() {
+    let scratch = Scratch::new("waiting");
+    for round in 0..50 {
+        let tier = open(&scratch);
+        let target = format!("/{round}");
+        // Much before it, so that it waits.
+        (0..20).for_each(|number| tier.stored(&object(&format!("/{round}/{number}"), 20_000)));
+        tier.stored(&object(&target, 10));
+        tier.remove(key("h", &target).as_ref());
+        assert!(!tier.contains(key("h", &target).as_ref()));
+        settle(&tier);
+        assert!(read(&tier, &key("h", &target)).is_none(), "round {round}");
+        tier.close(LONG);
+        drop(tier);
+        assert!(read(&open(&scratch), &key("h", &target)).is_none(), "round {round}, after a restart");
+    }
+}
+
+#[test]
+fn what_is_newer_follows_what_still_waits_to_be_written() {
+    let scratch = Scratch::new("follows");
+    let tier = DiskTier::open(&scratch.0, LIMITS, Admission::SecondHit).unwrap();
+    tier.evicted(&object("/a", 10), true);
+    tier.stored(&object("/a", 20));
+    settle(&tier);
+    assert_eq!(read(&tier, &key("h", "/a")).unwrap().body.len(), 20);
+}
+
+#[test]
+fn what_was_read_is_current_until_it_is_removed_or_replaced() {
+    let scratch = Scratch::new("current");
+    let tier = open(&scratch);
+    let found = |target: &str| tier.read(key("h", target).as_ref(), |_| true).unwrap();
+    tier.stored(&object("/a", 10));
+    tier.stored(&object("/b", 10));
+    settle(&tier);
+    let (a, b) = (found("/a"), found("/b"));
+    assert!(tier.is_current(&a) && tier.is_current(&b));
+    tier.remove(key("h", "/a").as_ref());
+    tier.stored(&object("/b", 20));
+    assert!(!tier.is_current(&a) && !tier.is_current(&b));
+}
+
+#[test]
+fn variants_are_told_apart() {
+    let scratch = Scratch::new("variants");
+    let variant = |language: &str, bytes| Arc::new(Object::new(in_language(parts("h", "/a", bytes), language)));
+    filled(&scratch, &[variant("de", 10), variant("en", 20), variant("de", 30)]);
+    let tier = open(&scratch);
+    let length = |language: &str| {
+        let wanted = variant(language, 0);
+        tier.read(wanted.key.as_ref(), |vary| *vary == wanted.vary).map(|found| found.parts.body.len())
+    };
+    assert_eq!([length("de"), length("en"), length("fr")], [Some(30), Some(20), None]);
+    assert_eq!(tier.usage().0, 2);
+}
+
+#[test]
+fn a_damaged_record_is_a_miss_and_counted() {
+    let scratch = Scratch::new("damaged");
+    filled(&scratch, &[object("/a", 1000), object("/b", 1000)]);
+    let path = scratch.0.join(Segment::name(1));
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle_of_a_body = bytes.windows(100).position(|window| window == [b'x'; 100]).unwrap() + 50;
+    bytes[middle_of_a_body] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let tier = open(&scratch);
+    assert!(read(&tier, &key("h", "/a")).is_none());
+    assert!(read(&tier, &key("h", "/b")).is_some());
+    assert_eq!(tier.counters().damaged.load(Relaxed), 1);
+    assert!(!tier.contains(key("h", "/a").as_ref()), "it is not looked for again");
+}
+
+#[test]
+fn a_segment_that_is_gone_is_a_miss() {
+    let scratch = Scratch::new("gone");
+    filled(&scratch, &[object("/a", 1000)]);
+    let tier = open(&scratch);
+    std::fs::remove_file(scratch.0.join(Segment::name(1))).unwrap();
+    assert!(read(&tier, &key("h", "/a")).is_some(), "who has it open reads on");
+    drop(tier);
+    assert!(read(&open(&scratch), &key("h", "/a")).is_none());
+}
+
+#[test]
+fn the_size_is_kept_and_what_is_asked_for_stays() {
+    let scratch = Scratch::new("size");
+    let tier = open(&scratch);
+    let popular = object("/popular", 1000);
+    tier.stored(&popular);
+    for number in 0..2000 {
+        tier.stored(&object(&format!("/{number}"), 1000));
+        if number % 20 == 0 {
+            settle(&tier);
+            assert!(read(&tier, &popular.key).is_some(), "{number}");
+            assert!(tier.usage().1 <= LIMITS.size_bytes);
+        }
+    }
+    settle(&tier);
+    assert!(tier.counters().reclaimed.load(Relaxed) > 5);
+    assert!(read(&tier, &key("h", "/0")).is_none());
+    assert!(read(&tier, &key("h", "/1990")).is_some());
+    let files = std::fs::read_dir(&scratch.0).unwrap().count();
+    assert!(files <= 1 + (LIMITS.size_bytes / LIMITS.segment_bytes) as usize, "{files} files");
+    tier.close(LONG);
+    drop(tier);
+    assert!(read(&open(&scratch), &popular.key).is_some());
+}
+
+#[test]
+fn what_is_too_large_is_not_written_and_outdates_what_is() {
+    let scratch = Scratch::new("large");
+    let tier = open(&scratch);
+    tier.stored(&object("/a", 10));
+    settle(&tier);
+    tier.stored(&object("/a", LIMITS.segment_bytes as usize));
+    assert!(read(&tier, &key("h", "/a")).is_none());
+}
+
+#[test]
+fn only_what_was_asked_for_again_is_written_on_second_hit() {
+    let scratch = Scratch::new("second");
+    let tier = DiskTier::open(&scratch.0, LIMITS, Admission::SecondHit).unwrap();
+    tier.stored(&object("/a", 10));
+    tier.evicted(&object("/b", 10), false);
+    tier.evicted(&object("/c", 10), true);
+    settle(&tier);
+    let there = |target| read(&tier, &key("h", target)).is_some();
+    assert_eq!([there("/a"), there("/b"), there("/c")], [false, false, true]);
+    // What memory has anew takes the place of what is here.
+    tier.stored(&object("/c", 99));
+    settle(&tier);
+    assert_eq!(read(&tier, &key("h", "/c")).unwrap().body.len(), 99);
+}
+
+#[test]
+fn a_second_node_is_refused() {
+    let scratch = Scratch::new("lock");
+    let tier = open(&scratch);
+    let error = DiskTier::open(&scratch.0, LIMITS, Admission::Always).err().unwrap();
+    assert!(error.ends_with("another node has it"), "{error}");
+    drop(tier);
+    open(&scratch);
+}
+
+#[test]
+fn a_disk_that_fails_is_taken_out_of_service() {
+    let scratch = Scratch::new("failing");
+    let tier = open(&scratch);
+    // The next segment's name is taken: it cannot be created.
+    std::fs::write(scratch.0.join(Segment::name(1)), b"").unwrap();
+    tier.stored(&object("/a", 10));
+    settle(&tier);
+    while tier.in_service() {
+        std::thread::yield_now();
+    }
+    assert_eq!(tier.counters().write_errors.load(Relaxed), 1);
+    tier.stored(&object("/b", 10));
+    assert!(read(&tier, &key("h", "/b")).is_none());
+}
+
+#[test]
+fn births_go_on_where_they_were() {
+    let scratch = Scratch::new("births");
+    let late = Object::new(Parts { born: Epoch(42), ..parts("h", "/a", 10) });
+    filled(&scratch, &[Arc::new(late), object("/b", 10)]);
+    assert_eq!(open(&scratch).newest_birth(), Epoch(42));
+}
