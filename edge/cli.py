@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Final
 
 from edge.exits import Exit
@@ -43,6 +44,7 @@ examples:
   headland serve --config edge.toml               what runs in production; SIGHUP reloads, SIGTERM drains
   headland explain https://www.example.com/a      would it be answered from the cache, and why (not)
   headland purge https://www.example.com/a        forget one URL
+  headland probe https://www.example.com/a --http3   how long each step of a request takes
   headland fleet demo                             three nodes that share their purges
   headland settings                               every key of a configuration, with default and range
 """
@@ -98,6 +100,7 @@ def parser() -> argparse.ArgumentParser:
     _check(commands)
     _purge(commands)
     _explain(commands)
+    _probe(commands)
     _fleet(commands)
     _settings(commands)
     return top
@@ -235,6 +238,19 @@ def _explain(commands: _Commands[argparse.ArgumentParser]) -> None:
     explain.add_argument("-X", "--method", default="GET", help="of the request (default: %(default)s)")
     explain.add_argument("--json", action="store_true", help="print the node's document as it is")
     _admin_options(explain)
+
+
+def _probe(commands: _Commands[argparse.ArgumentParser]) -> None:
+    probe = _command(commands, "probe", "ask any server once, and tell how long each step took")
+    probe.add_argument("url", metavar="URL", help="an http or https URL")
+    probe.add_argument("--http3", action="store_true", help="over HTTP/3 instead of HTTP/1.1")
+    probe.add_argument(
+        "-H", "--header", action="append", metavar="'Name: value'", dest="headers", default=[], help="of the request"
+    )
+    probe.add_argument("--ca", metavar="FILE", type=Path, help="authorities that are trusted, instead of the system's")
+    probe.add_argument("--insecure", action="store_true", help="take any certificate")
+    probe.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS", help="per step (default: %(default)g)")
+    probe.add_argument("--json", action="store_true", help="one JSON document")
 
 
 def _settings(commands: _Commands[argparse.ArgumentParser]) -> None:

@@ -32,6 +32,7 @@ def run(options: argparse.Namespace) -> Exit:
         "check": _check,
         "purge": _purge,
         "explain": _explain,
+        "probe": _probe,
         "fleet": _fleet,
         "settings": _settings,
     }
@@ -115,13 +116,39 @@ def _fleet(options: argparse.Namespace) -> Exit:
 def _explain(options: argparse.Namespace) -> Exit:
     from edge import remote  # noqa: PLC0415 - only this command needs it
 
+    headers = _headers(options)
+    return remote.explain(_remote(options), options.url, headers, method=options.method, as_json=options.json)
+
+
+def _headers(options: argparse.Namespace) -> list[tuple[str, str]]:
     headers: list[tuple[str, str]] = []
     for text in options.headers:
         name, colon, value = text.partition(":")
         if not colon or not name.strip():
             raise UsageError(f'expected a header such as "Accept-Encoding: gzip", got "{text}"')
         headers.append((name.strip(), value.strip()))
-    return remote.explain(_remote(options), options.url, headers, method=options.method, as_json=options.json)
+    return headers
+
+
+def _probe(options: argparse.Namespace) -> Exit:
+    from edge import probe  # noqa: PLC0415 - only this command needs it
+
+    headers = tuple(_headers(options))
+    try:
+        request = probe.Request(
+            probe.parse(options.url),
+            headers,
+            http3=options.http3,
+            verify=not options.insecure,
+            ca=options.ca,
+            timeout_s=options.timeout,
+        )
+        reading = probe.probe(request)
+    except probe.ProbeError as error:
+        print(f"headland probe: {error}", file=sys.stderr)
+        return Exit.UNREACHABLE
+    print(probe.json_text(reading) if options.json else probe.table(reading))
+    return Exit.OK
 
 
 def _settings(options: argparse.Namespace) -> Exit:

@@ -31,7 +31,7 @@ _MEANINGS = {
     Exit.CONFIGURATION: "the configuration was refused; every problem is on standard error",
     Exit.USAGE: "the command line is wrong",
     Exit.LISTEN: "an address cannot be listened on",
-    Exit.UNREACHABLE: "the node's admin address does not answer",
+    Exit.UNREACHABLE: "the node's admin address, or the probed server, does not answer",
     Exit.REFUSED: "the node refused what was asked (token, scope, bad item)",
     Exit.UNDRAINED: "the node stopped with requests still running (deadline or second signal)",
     Exit.STATE: "the node's state directory or its purge journal cannot be used",

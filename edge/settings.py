@@ -126,6 +126,10 @@ class ListenSettings(BaseModel):
 
     http: Addresses = Field(default_factory=list, description="Addresses for clear text, HTTP/1.1 and HTTP/2.")
     https: Addresses = Field(default_factory=list, description="Addresses for TLS, HTTP/1.1 and HTTP/2 by ALPN.")
+    http3: bool = Field(
+        default=False,
+        description="Whether the https addresses also serve HTTP/3, on UDP; answers there say so by Alt-Svc.",
+    )
 
 
 class TlsSettings(BaseModel):

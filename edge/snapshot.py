@@ -22,7 +22,11 @@ def to_snapshot(settings: Settings, materials: Materials) -> bytes:
         {
             "node": settings.node.model_dump(),
             "listeners": [
-                {"address": address.replace("localhost", "127.0.0.1"), "kind": kind}
+                {
+                    "address": address.replace("localhost", "127.0.0.1"),
+                    "kind": kind,
+                    "http3": settings.listen.http3 and kind == "https",
+                }
                 for kind, addresses in (("http", settings.listen.http), ("https", settings.listen.https))
                 for address in addresses
             ],

@@ -86,6 +86,8 @@ pub struct Shared {
     index: Index,
     moving: Moving,
     segments: RwLock<BTreeMap<u32, Arc<Segment>>>,
+    /// The oldest birth in each segment.
+    births: Mutex<BTreeMap<u32, Epoch>>,
     /// Bytes of records on disk.
     bytes: AtomicU64,
     queued_bytes: AtomicU64,
@@ -118,6 +120,7 @@ pub struct FoundRecord {
 /// What was found when the tier was opened.
 struct Found {
     segments: BTreeMap<u32, Arc<Segment>>,
+    births: BTreeMap<u32, Epoch>,
     index: Index,
     bytes: u64,
     newest_birth: Epoch,
@@ -136,6 +139,7 @@ impl DiskTier {
             index: found.index,
             moving: Moving::default(),
             segments: RwLock::new(found.segments),
+            births: Mutex::new(found.births),
             bytes: AtomicU64::new(found.bytes),
             queued_bytes: AtomicU64::new(0),
             failed: AtomicBool::new(false),
@@ -163,6 +167,15 @@ impl DiskTier {
     /// The ledger's newest epoch that something here was born in: epochs go on from there.
     pub fn newest_birth(&self) -> Epoch {
         self.newest_birth
+    }
+
+    /// No response here, or on its way here, was born before this epoch of the ledger.
+    pub fn oldest_birth(&self) -> Epoch {
+        if self.shared.queued_bytes.load(Relaxed) > 0 {
+            // What waits has left memory perhaps, and nobody knows how old it is.
+            return Epoch(0);
+        }
+        self.shared.births.lock().values().min().copied().unwrap_or(segment::NO_BIRTH)
     }
 
     /// Body versions of this run are numbered from here.
@@ -333,7 +346,13 @@ fn look_over(directory: &Path) -> io::Result<Found> {
         .filter_map(|entry| entry.ok()?.file_name().to_str().and_then(Segment::id_of))
         .collect();
     ids.sort_unstable();
-    let mut found = Found { segments: BTreeMap::new(), index: Index::default(), bytes: 0, newest_birth: Epoch(0) };
+    let mut found = Found {
+        segments: BTreeMap::new(),
+        births: BTreeMap::new(),
+        index: Index::default(),
+        bytes: 0,
+        newest_birth: Epoch(0),
+    };
     for id in ids {
         let segment = match Segment::open(directory, id) {
             Ok(segment) => segment,
@@ -354,6 +373,7 @@ fn look_over(directory: &Path) -> io::Result<Found> {
         }
         found.bytes += listing.end - OPENING_BYTES;
         found.newest_birth = found.newest_birth.max(listing.newest_birth);
+        found.births.insert(id, listing.oldest_birth);
         found.segments.insert(id, Arc::new(segment));
     }
     Ok(found)

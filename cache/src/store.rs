@@ -156,8 +156,9 @@ impl MemoryStore {
         }
     }
 
-    /// Stores an object unless one with the same key and the same Vary facts is there: that one is newer.
-    pub fn insert_absent(&self, object: &Arc<Object>) -> bool {
+    /// Stores an object unless one with the same key and the same Vary facts is there: that one is newer. Other tasks of
+    /// the thread run in between when much has to leave.
+    pub async fn insert_absent_in_steps(&self, object: &Arc<Object>) -> bool {
         let mut room = Room { store: self, bytes: 0 };
         loop {
             let weight = object.weight();
@@ -172,7 +173,7 @@ impl MemoryStore {
                     self.inserted.fetch_add(1, Ordering::Relaxed);
                     return true;
                 }
-                Some(Err(missing)) if room.grow(missing) => {}
+                Some(Err(missing)) if room.grow(missing) => let_others_run().await,
                 None | Some(Err(_)) => return false,
             }
         }

@@ -214,8 +214,9 @@ static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 static PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// Adds the fields of this delivery: Age, Via, Cache-Status, X-Cache, Server-Timing, Proxy-Status, Content-Range.
-pub fn adorn(answer: &Answer, snapshot: &Snapshot, scratch: &mut String, sink: &mut impl FieldSink) {
+/// Adds the fields of this delivery: Age, Via, Cache-Status, X-Cache, Server-Timing, Proxy-Status, Content-Range, Alt-Svc.
+/// `secure`: it goes over TLS.
+pub fn adorn(answer: &Answer, snapshot: &Snapshot, secure: bool, scratch: &mut String, sink: &mut impl FieldSink) {
     let trace = &answer.trace;
     if let Some(age) = trace.age_s {
         sink.put(&header::AGE, itoa::Buffer::new().format(age).as_bytes());
@@ -235,6 +236,9 @@ pub fn adorn(answer: &Answer, snapshot: &Snapshot, scratch: &mut String, sink: &
     }
     if let Some(error) = &trace.error {
         sink.put(&PROXY_STATUS, proxy_status(error, &snapshot.names.node).as_bytes());
+    }
+    if let Some(alternative) = snapshot.alt_svc.as_ref().filter(|_| secure) {
+        sink.put(&header::ALT_SVC, alternative.as_bytes());
     }
     if snapshot.server_timing {
         sink.put(&SERVER_TIMING, server_timing(trace).as_bytes());

@@ -14,6 +14,9 @@ impl Node {
         // Before the stores: a fetch that ends meanwhile is found in them.
         let mut oldest = self.ledger.oldest_birth().min(until);
         self.store.visit(|object| oldest = oldest.min(object.born));
+        if let Some(disk) = self.disk.get() {
+            oldest = oldest.min(disk.oldest_birth());
+        }
         self.hints.forget_before(oldest);
         self.ledger.forget_until(oldest);
         oldest

@@ -30,6 +30,7 @@ pub mod purge;
 #[cfg(feature = "python")]
 mod python;
 pub mod queried;
+pub mod quic;
 pub mod recoding;
 pub mod refill;
 pub mod report;

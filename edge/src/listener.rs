@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 
 use crate::connection;
 use crate::node::Node;
+use crate::quic;
 use crate::settings::{ListenerKind, ListenerSettings};
 
 /// Connections that the kernel completes before they are accepted.
@@ -23,12 +24,19 @@ const BACKLOG: i32 = 65_535;
 /// The pause after a failed accept, so that a node without free descriptors does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// One bound address: its kind, where it really is, and a socket for each worker.
+/// One socket that a worker serves.
+#[derive(Debug)]
+pub enum Door {
+    Tcp(ListenerKind, std::net::TcpListener),
+    Quic(std::net::UdpSocket),
+}
+
+/// One bound address: its kind, where it really is, and the sockets, each kind as many as there are workers.
 #[derive(Debug)]
 pub struct Bound {
     pub kind: ListenerKind,
     pub address: SocketAddr,
-    pub sockets: Vec<std::net::TcpListener>,
+    pub sockets: Vec<Door>,
 }
 
 /// Binds an address for so many workers; the error is one sentence.
@@ -53,7 +61,11 @@ pub fn bind(settings: &ListenerSettings, workers: usize) -> Result<Bound, String
         address = socket.local_addr().map_err(fault)?;
         sockets.push(socket);
     }
-    Ok(Bound { kind: settings.kind, address, sockets })
+    let mut doors: Vec<Door> = sockets.into_iter().map(|socket| Door::Tcp(settings.kind, socket)).collect();
+    if settings.http3 {
+        doors.extend(quic::bind(address, workers)?.into_iter().map(Door::Quic));
+    }
+    Ok(Bound { kind: settings.kind, address, sockets: doors })
 }
 
 fn resolve(address: &str) -> io::Result<SocketAddr> {
@@ -92,7 +104,7 @@ pub struct Present {
 
 impl Census {
     /// Counts a connection in, unless there are too many.
-    fn admit(&self, node: &Arc<Node>, address: IpAddr) -> Option<Present> {
+    pub fn admit(&self, node: &Arc<Node>, address: IpAddr) -> Option<Present> {
         let snapshot = node.snapshot();
         let limits = &snapshot.limits;
         let mut counts = self.counts.lock();
@@ -165,14 +177,19 @@ mod tests {
     use super::*;
 
     fn at(address: &str) -> ListenerSettings {
-        ListenerSettings { address: address.to_owned(), kind: ListenerKind::Http }
+        ListenerSettings { address: address.to_owned(), kind: ListenerKind::Http, http3: false }
     }
 
     #[test]
     fn every_worker_gets_a_socket_on_the_same_port() {
         let bound = bind(&at("127.0.0.1:0"), 3).unwrap();
         assert_ne!(bound.address.port(), 0);
-        assert!(bound.sockets.iter().all(|socket| socket.local_addr().unwrap() == bound.address));
+        let at = |door: &Door| match door {
+            Door::Tcp(_, socket) => socket.local_addr().unwrap(),
+            Door::Quic(socket) => socket.local_addr().unwrap(),
+        };
+        assert!(bound.sockets.iter().all(|door| at(door) == bound.address));
+        assert_eq!(bound.sockets.len(), 3);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use headland_cache::{
     Standing, Uncacheable,
 };
 use headland_origin::Client;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::access_log::AccessLog;
 use crate::clock::Clock;
@@ -23,6 +23,7 @@ use crate::refill::Refills;
 use crate::request::Found;
 use crate::settings::Settings;
 use crate::snapshot::{Site, Snapshot, certificates};
+use crate::tier;
 use crate::tls::{self, Certificates};
 
 /// The shared state of a node.
@@ -31,6 +32,8 @@ pub struct Node {
     pub store: MemoryStore,
     /// Set when the node starts, where there is one.
     pub disk: OnceLock<Arc<DiskTier>>,
+    /// Turns to read it.
+    pub reads: Arc<Semaphore>,
     pub collapse: Collapse,
     pub uncacheable: Uncacheable,
     pub hints: EarlyHints,
@@ -69,6 +72,7 @@ impl Node {
             clock: Clock::start(),
             store: MemoryStore::new(cache.memory_bytes),
             disk: OnceLock::new(),
+            reads: Arc::new(Semaphore::new(tier::READS_MAX)),
             collapse: Collapse::new(CollapseLimits {
                 followers_max: cache.followers_max as usize,
                 fill_bytes_max: cache.fill_bytes_max,

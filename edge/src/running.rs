@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::listener::{self, Bound};
+use crate::listener::{self, Bound, Door};
 use crate::node::Node;
+use crate::quic;
 use crate::settings::{ListenerKind, ListenerSettings, Settings};
 use crate::tier;
 use crate::worker;
@@ -35,11 +36,10 @@ impl Running {
         let bound: Vec<Bound> =
             settings.listeners.iter().map(|each| listener::bind(each, workers)).collect::<Result<_, _>>()?;
         let addresses = bound.iter().map(|each| (each.kind, each.address)).collect();
-        let mut shares: Vec<Vec<(ListenerKind, std::net::TcpListener)>> = (0..workers).map(|_| Vec::new()).collect();
-        for each in bound {
-            for (share, socket) in shares.iter_mut().zip(each.sockets) {
-                share.push((each.kind, socket));
-            }
+        let mut shares: Vec<Vec<Door>> = (0..workers).map(|_| Vec::new()).collect();
+        // A door of each kind for each worker: as many as there are workers, one kind after the other.
+        for (place, door) in bound.into_iter().flat_map(|each| each.sockets.into_iter().enumerate()) {
+            shares[place % workers].push(door);
         }
         let threads =
             shares.into_iter().enumerate().map(|(index, share)| spawn_worker(node.clone(), index as u16, share));
@@ -59,11 +59,7 @@ impl Running {
 }
 
 /// One worker: a thread with a runtime of its own.
-fn spawn_worker(
-    node: Arc<Node>,
-    index: u16,
-    share: Vec<(ListenerKind, std::net::TcpListener)>,
-) -> std::io::Result<JoinHandle<Ended>> {
+fn spawn_worker(node: Arc<Node>, index: u16, share: Vec<Door>) -> std::io::Result<JoinHandle<Ended>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         worker::enter(index);
@@ -74,12 +70,15 @@ fn spawn_worker(
     })
 }
 
-async fn work(node: Arc<Node>, share: Vec<(ListenerKind, std::net::TcpListener)>) -> Ended {
+async fn work(node: Arc<Node>, share: Vec<Door>) -> Ended {
     let mut accepting = Vec::new();
-    for (kind, socket) in share {
-        match tokio::net::TcpListener::from_std(socket) {
-            Ok(socket) => accepting.push(tokio::spawn(listener::accept(node.clone(), socket, kind))),
-            Err(error) => panic!("a bound socket could not be registered: {error}"),
+    for door in share {
+        match door {
+            Door::Tcp(kind, socket) => match tokio::net::TcpListener::from_std(socket) {
+                Ok(socket) => accepting.push(tokio::spawn(listener::accept(node.clone(), socket, kind))),
+                Err(error) => panic!("a bound socket could not be registered: {error}"),
+            },
+            Door::Quic(socket) => accepting.push(tokio::spawn(quic::accept(node.clone(), socket))),
         }
     }
     for each in accepting {

@@ -46,6 +46,8 @@ pub struct NodeSettings {
 pub struct ListenerSettings {
     pub address: String,
     pub kind: ListenerKind,
+    /// HTTP/3 on the UDP side.
+    pub http3: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]

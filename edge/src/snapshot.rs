@@ -20,8 +20,11 @@ use crate::metrics::{Metrics, Protocol, SiteMetrics};
 use crate::network::Networks;
 use crate::route::Routes;
 use crate::rules::{Decided, Rules};
-use crate::settings::{CacheSettings, CodingName, CompressionSettings, Settings, SiteSettings};
+use crate::settings::{CacheSettings, CodingName, CompressionSettings, ListenerSettings, Settings, SiteSettings};
 use crate::tls::Certificates;
+
+/// How long a client may remember that HTTP/3 is served, in seconds.
+const ALT_SVC_S: u32 = 86_400;
 
 /// Origin groups by name.
 pub type Groups = HashMap<String, Arc<Group>>;
@@ -93,6 +96,8 @@ pub struct Snapshot {
     pub purge_by_get: bool,
     pub server_timing: bool,
     pub x_cache: bool,
+    /// What Alt-Svc says on answers over TLS, where HTTP/3 is served.
+    pub alt_svc: Option<HeaderValue>,
 }
 
 impl Snapshot {
@@ -121,8 +126,17 @@ impl Snapshot {
             purge_by_get: settings.purge.nginx_helper,
             server_timing: settings.node.server_timing,
             x_cache: settings.node.x_cache,
+            alt_svc: alt_svc(&settings.listeners),
         })
     }
+}
+
+/// RFC 7838 section 3: the same host, on the first port that serves HTTP/3. A port that the kernel chose is not told.
+fn alt_svc(listeners: &[ListenerSettings]) -> Option<HeaderValue> {
+    let ports =
+        listeners.iter().filter(|each| each.http3).filter_map(|each| each.address.rsplit_once(':')?.1.parse().ok());
+    let port = ports.into_iter().find(|port: &u16| *port != 0)?;
+    HeaderValue::try_from(format!("h3=\":{port}\"; ma={ALT_SVC_S}")).ok()
 }
 
 /// The node's name goes into Via and Cache-Status, so it is a token (RFC 9110 section 5.6.2).

@@ -18,6 +18,8 @@ use crate::plan::Plan;
 use crate::request::Found;
 use crate::settings::{self, DiskSettings};
 
+/// Reads that run at a time, each on a thread.
+pub const READS_MAX: usize = 32;
 /// How long the writer may take to end.
 const CLOSE_WITHIN: Duration = Duration::from_secs(20);
 
@@ -29,13 +31,15 @@ pub fn open(node: &Arc<Node>, settings: &DiskSettings) -> Result<(), String> {
         settings::Admission::SecondHit => Admission::SecondHit,
         settings::Admission::Never => Admission::Never,
     };
+    if node.disk.get().is_some() {
+        return Err("cache.disk: it was opened before; a node starts once".to_owned());
+    }
     let tier = Arc::new(DiskTier::open(std::path::Path::new(&settings.path), limits, admission)?);
     node.ledger.continue_from(tier.newest_birth());
     node.store.continue_generations(tier.first_generation());
     let departures = tier.clone();
     node.store.on_departure(Box::new(move |object, again| departures.evicted(object, again)));
-    assert!(node.disk.set(tier).is_ok(), "a node starts once");
-    Ok(())
+    node.disk.set(tier).map_err(|_| "cache.disk: it was opened twice".to_owned())
 }
 
 /// Writes down what is wanted in memory, and closes the tier.
@@ -49,9 +53,12 @@ pub fn close(node: &Node) {
 pub async fn answer<F: OwnedLines + Clone + Send + Sync + 'static>(node: &Arc<Node>, mut plan: Box<Plan<F>>) -> Answer {
     plan.on_disk = false;
     let Some(key) = plan.key.clone() else { return fetching::pass(node, plan, RequestBody::Empty).await };
+    // Who waits for a turn waits for the disk.
+    let turn = node.reads.clone().acquire_owned().await;
     let reader = node.clone();
     let looked_for = key.clone();
     let reading = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
         let disk = reader.disk.get()?;
         let read = disk.read(looked_for.as_ref(), |vary| vary.matches(&plan.varied()));
         Some((plan, read))
@@ -59,7 +66,11 @@ pub async fn answer<F: OwnedLines + Clone + Send + Sync + 'static>(node: &Arc<No
     let Ok(Some((mut plan, read))) = reading.await else {
         return Answer::error(http::StatusCode::INTERNAL_SERVER_ERROR, "the disk tier is gone");
     };
-    let found = match read.and_then(|read| into_memory(node, &read)) {
+    let stored = match read {
+        Some(read) => into_memory(node, &read).await,
+        None => None,
+    };
+    let found = match stored {
         // Another one may have stored it meanwhile, or something else under the key.
         None => node.find(key.as_ref(), &plan.varied()),
         Some(object) => match node.ledger.check(&object) {
@@ -83,7 +94,7 @@ pub async fn answer<F: OwnedLines + Clone + Send + Sync + 'static>(node: &Arc<No
 }
 
 /// Puts what was read into memory; none where something newer is there, or where it was removed while it was read.
-fn into_memory(node: &Node, read: &FoundRecord) -> Option<Arc<Object>> {
+async fn into_memory(node: &Node, read: &FoundRecord) -> Option<Arc<Object>> {
     let disk = node.disk.get()?;
     let object = Arc::new(Object::new(read.parts.clone()));
     if object.freshness.response_time() > node.clock.now() {
@@ -91,7 +102,7 @@ fn into_memory(node: &Node, read: &FoundRecord) -> Option<Arc<Object>> {
         node.forget_object(&object);
         return None;
     }
-    let stored = node.store.insert_absent(&object);
+    let stored = node.store.insert_absent_in_steps(&object).await;
     if !disk.is_current(read) {
         node.store.remove_object(&object);
         return None;

@@ -135,12 +135,25 @@ impl ResolvesServerCert for Resolver {
 
 /// The server's TLS configuration over a table that can be swapped.
 pub fn server_config(table: Arc<ArcSwap<Certificates>>) -> Result<Arc<ServerConfig>, String> {
+    config(table, rustls::ALL_VERSIONS, &[b"h2", b"http/1.1"])
+}
+
+/// The same for QUIC, which is TLS 1.3 only (RFC 9001 section 4.2). No early data is taken.
+pub fn quic_config(table: Arc<ArcSwap<Certificates>>) -> Result<Arc<ServerConfig>, String> {
+    config(table, &[&rustls::version::TLS13], &[b"h3"])
+}
+
+fn config(
+    table: Arc<ArcSwap<Certificates>>,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    protocols: &[&[u8]],
+) -> Result<Arc<ServerConfig>, String> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .map_err(|error| format!("TLS: {error}"))?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(Resolver(table)));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| format!("TLS tickets: {error}"))?;
     config.send_tls13_tickets = TICKETS;

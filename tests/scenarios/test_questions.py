@@ -18,6 +18,7 @@ workers = 2
 http = "127.0.0.1:0"
 [admin]
 listen = "off"
+state_dir = "state"
 [[site]]
 hosts = "*"
 origin = "app"

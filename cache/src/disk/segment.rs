@@ -21,7 +21,7 @@ const OPENING: [u8; 8] = [b'H', b'L', b'S', b'E', b'G', 0, 0, VERSION];
 pub const OPENING_BYTES: u64 = 8;
 const FOOTER_MAGIC: u64 = u64::from_le_bytes(*b"HLFOOTER");
 const ENTRY_BYTES: usize = 24;
-const TRAILER_BYTES: usize = 40;
+const TRAILER_BYTES: usize = 48;
 
 /// One record as a footer lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,13 +33,30 @@ pub struct Listed {
     pub length: u64,
 }
 
-/// A segment's records, and the newest epoch of the ledger among them.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// A segment's records, and the epochs of the ledger that they were born in.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Listing {
     pub records: Vec<Listed>,
     pub newest_birth: Epoch,
+    /// [`NO_BIRTH`] while there is none.
+    pub oldest_birth: Epoch,
     /// Where the next record would begin.
     pub end: u64,
+}
+
+/// Later than every birth.
+pub const NO_BIRTH: Epoch = Epoch(u64::MAX);
+
+impl Listing {
+    pub fn new() -> Self {
+        Listing { records: Vec::new(), newest_birth: Epoch(0), oldest_birth: NO_BIRTH, end: OPENING_BYTES }
+    }
+
+    /// A record was born then.
+    pub fn born(&mut self, birth: Epoch) {
+        self.newest_birth = self.newest_birth.max(birth);
+        self.oldest_birth = self.oldest_birth.min(birth);
+    }
 }
 
 /// A segment's file.
@@ -110,6 +127,7 @@ impl Segment {
         out.extend_from_slice(&listing.end.to_le_bytes());
         out.extend_from_slice(&(listing.records.len() as u64).to_le_bytes());
         out.extend_from_slice(&listing.newest_birth.0.to_le_bytes());
+        out.extend_from_slice(&listing.oldest_birth.0.to_le_bytes());
         out.extend_from_slice(&xxh3_64(&out).to_le_bytes());
         out.extend_from_slice(&FOOTER_MAGIC.to_le_bytes());
         self.write_at(&out, listing.end)
@@ -131,8 +149,9 @@ impl Segment {
         let mut trailer = [0; TRAILER_BYTES];
         self.file.read_exact_at(&mut trailer, at)?;
         let mut take = Take(&trailer);
-        let mut number = || take.u64().expect("a trailer is five numbers");
-        let (end, count, newest_birth, checksum, magic) = (number(), number(), number(), number(), number());
+        let mut number = || take.u64().expect("a trailer is six numbers");
+        let (end, count, newest_birth, oldest_birth) = (number(), number(), number(), number());
+        let (checksum, magic) = (number(), number());
         let fits = count.checked_mul(ENTRY_BYTES as u64).and_then(|bytes| bytes.checked_add(end)) == Some(at);
         if magic != FOOTER_MAGIC || !fits {
             return Ok(None);
@@ -143,12 +162,13 @@ impl Segment {
             return Ok(None);
         }
         let records = entries[..(at - end) as usize].chunks_exact(ENTRY_BYTES).map(listed).collect();
-        Ok(Some(Listing { records, newest_birth: Epoch(newest_birth), end }))
+        let (newest_birth, oldest_birth) = (Epoch(newest_birth), Epoch(oldest_birth));
+        Ok(Some(Listing { records, newest_birth, oldest_birth, end }))
     }
 
     /// Reads record after record, up to the first that is not whole.
     fn scan(&self, length: u64) -> io::Result<Listing> {
-        let mut listing = Listing { end: OPENING_BYTES, ..Listing::default() };
+        let mut listing = Listing::new();
         while let Some((header, meta)) = self.head_at(listing.end, length)? {
             let Some(bytes) = header.record_bytes().filter(|bytes| listing.end + bytes <= length) else { break };
             let Some((_, birth)) = codec::key_and_birth(&meta) else { break };
@@ -171,7 +191,9 @@ impl Segment {
                 offset: listing.end,
                 length: bytes,
             });
-            listing.newest_birth = listing.newest_birth.max(birth);
+            if header.kind == Kind::Response {
+                listing.born(birth);
+            }
             listing.end += bytes;
         }
         Ok(listing)

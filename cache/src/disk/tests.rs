@@ -254,3 +254,18 @@ fn births_go_on_where_they_were() {
     filled(&scratch, &[Arc::new(late), object("/b", 10)]);
     assert_eq!(open(&scratch).newest_birth(), Epoch(42));
 }
+
+#[test]
+fn no_rule_is_needed_for_what_was_born_before_the_oldest_here() {
+    let scratch = Scratch::new("oldest");
+    let tier = open(&scratch);
+    let born = |target, epoch| Arc::new(Object::new(Parts { born: Epoch(epoch), ..parts("h", target, 10) }));
+    assert_eq!(tier.oldest_birth(), segment::NO_BIRTH);
+    tier.stored(&born("/a", 7));
+    tier.stored(&born("/b", 9));
+    settle(&tier);
+    assert_eq!(tier.oldest_birth(), Epoch(7));
+    tier.close(LONG);
+    drop(tier);
+    assert_eq!(open(&scratch).oldest_birth(), Epoch(7));
+}

@@ -13,8 +13,9 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use super::codec;
 use super::index::Place;
 use super::record::{ALIGN_BYTES, Header, Kind};
-use super::segment::{Listed, Listing, OPENING_BYTES, Segment};
+use super::segment::{Listed, Listing, NO_BIRTH, OPENING_BYTES, Segment};
 use super::{DiskLimits, Shared};
+use crate::Epoch;
 use crate::key::CacheKey;
 use crate::object::Object;
 
@@ -110,13 +111,19 @@ impl Writer {
         chunks().for_each(|chunk| bytes.extend_from_slice(chunk));
         let (hash, variant) = (object.key.hash() as u64, object.vary.hash() as u32);
         let place = self.append(&bytes, Kind::Response, hash, variant)?;
-        if let Some(open) = &mut self.open {
-            open.listing.newest_birth = open.listing.newest_birth.max(object.born);
-        }
+        self.born(object.born);
         self.shared.index.insert(hash, variant, place);
         self.shared.counters.written.fetch_add(1, Relaxed);
         self.shared.counters.written_bytes.fetch_add(place.length, Relaxed);
         Ok(())
+    }
+
+    /// The open segment has a record that was born then.
+    fn born(&mut self, birth: Epoch) {
+        if let Some(open) = &mut self.open {
+            open.listing.born(birth);
+            self.shared.births.lock().insert(open.segment.id, open.listing.oldest_birth);
+        }
     }
 
     /// Writes a record, padded, to the end of the open segment.
@@ -155,7 +162,7 @@ impl Writer {
         let segment = Arc::new(Segment::create(&self.directory, self.next_id)?);
         self.next_id += 1;
         self.shared.segments.write().insert(segment.id, segment.clone());
-        self.open = Some(Open { segment, listing: Listing { end: OPENING_BYTES, ..Listing::default() } });
+        self.open = Some(Open { segment, listing: Listing::new() });
         while self.shared.bytes.load(Relaxed) + self.limits.segment_bytes > self.limits.size_bytes {
             if !self.reclaim_oldest()? {
                 break;
@@ -183,10 +190,13 @@ impl Writer {
                 self.shared.index.remove_at(record.hash, place);
             }
         }
-        if let Some(open) = &mut self.open {
-            open.listing.newest_birth = open.listing.newest_birth.max(listing.newest_birth);
+        if listing.oldest_birth != NO_BIRTH {
+            // What was carried over is as old as anything there.
+            self.born(listing.oldest_birth);
+            self.born(listing.newest_birth);
         }
         self.shared.segments.write().remove(&oldest.id);
+        self.shared.births.lock().remove(&oldest.id);
         self.shared.bytes.fetch_sub(listing.end - OPENING_BYTES, Relaxed);
         self.shared.counters.reclaimed.fetch_add(1, Relaxed);
         oldest.delete()?;

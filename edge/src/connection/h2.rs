@@ -21,8 +21,8 @@ use super::content::Source;
 use super::deadline::Deadline;
 use super::exchange::{Asked, Sent, done};
 use super::gather::{Cork, Gathered};
-use super::{Peer, Stream, count};
-use crate::answer::{Answer, Content, Trace, adorn};
+use super::{Peer, Stream, count, head};
+use crate::answer::{Answer, Content, Trace};
 use crate::deliver::has_content;
 use crate::fetching;
 use crate::interims::Interims;
@@ -308,7 +308,7 @@ impl Exchange {
         if !wanted {
             pieces.clear();
         }
-        let response = self.response(&mut answer);
+        let response = head::response(&self.node, &self.snapshot, self.peer.scheme == Scheme::Https, &mut answer);
         sent.complete = match self.respond.send_response(response, pieces.is_empty()) {
             Err(_) => false,
             Ok(_) if pieces.is_empty() => true,
@@ -331,7 +331,7 @@ impl Exchange {
         let content = std::mem::replace(&mut answer.content, Content::Empty);
         let mut sent = self.sent(&answer);
         let ends = !has_content(&self.parts.method, answer.status) || matches!(content, Content::Empty);
-        let response = self.response(&mut answer);
+        let response = head::response(&self.node, &self.snapshot, self.peer.scheme == Scheme::Https, &mut answer);
         let sending = self.respond.send_response(response, ends);
         sent.first = Instant::now();
         sent.complete = match sending {
@@ -350,24 +350,6 @@ impl Exchange {
     fn sent(&self, answer: &Answer) -> Sent {
         let status = answer.status.as_u16();
         Sent { status, bytes: 0, first: self.started, last: self.started, complete: false }
-    }
-
-    /// The head of an answer; its field lines are taken.
-    fn response(&self, answer: &mut Answer) -> Response<()> {
-        let mut headers = std::mem::take(&mut answer.head).into_map();
-        headers.remove(http::header::CONTENT_LENGTH);
-        if !headers.contains_key(http::header::DATE) {
-            let date = crate::clock::http_date(self.node.clock.now());
-            crate::answer::FieldSink::put(&mut headers, &http::header::DATE, &date);
-        }
-        adorn(answer, &self.snapshot, &mut String::new(), &mut headers);
-        if let Some(length) = answer.length.filter(|_| answer.status != StatusCode::NO_CONTENT) {
-            headers.insert(http::header::CONTENT_LENGTH, length.into());
-        }
-        let mut response = Response::new(());
-        *response.status_mut() = answer.status;
-        *response.headers_mut() = headers;
-        response
     }
 
     fn done(&self, trace: &Trace, sent: &Sent) {

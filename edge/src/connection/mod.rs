@@ -7,6 +7,8 @@ mod frames;
 mod gather;
 pub mod h1;
 pub mod h2;
+pub mod h3;
+mod head;
 mod outgoing;
 mod relay;
 mod stream;

@@ -59,11 +59,13 @@ impl Keeper {
         drop(warm);
         let (keeper, pool, counters) = (self.clone(), Arc::downgrade(pool), counters.clone());
         tokio::spawn(async move {
-            let _running = Running(keeper.clone());
+            let mut running = Running { keeper: keeper.clone(), ended: false };
             loop {
                 tokio::time::sleep(LOOK_EVERY).await;
                 let Some(pool) = pool.upgrade() else { return };
                 if !keeper.look(&pool, &counters) {
+                    // Said under the lock already: another task may run by now.
+                    running.ended = true;
                     return;
                 }
             }
@@ -103,11 +105,16 @@ impl Keeper {
 }
 
 /// The task's hold on the keeper. Should its runtime end, another one may start a new task.
-struct Running(Arc<Keeper>);
+struct Running {
+    keeper: Arc<Keeper>,
+    ended: bool,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.warm.lock().running = false;
+        if !self.ended {
+            self.keeper.warm.lock().running = false;
+        }
     }
 }
 

@@ -34,7 +34,7 @@ fn record(object: &Parts) -> Vec<u8> {
 /// Three records, one behind the other; where each ends.
 fn filled(scratch: &Scratch) -> (Segment, Listing, Vec<u64>) {
     let segment = Segment::create(&scratch.0, 1).unwrap();
-    let mut listing = Listing { end: OPENING_BYTES, ..Listing::default() };
+    let mut listing = Listing::new();
     let mut ends = Vec::new();
     for number in 0..3_u64 {
         let object = Parts { born: Epoch(number), ..parts("h", &format!("/{number}"), 100) };
@@ -47,7 +47,7 @@ fn filled(scratch: &Scratch) -> (Segment, Listing, Vec<u64>) {
             offset: listing.end,
             length: bytes.len() as u64,
         });
-        listing.newest_birth = object.born;
+        listing.born(object.born);
         listing.end += bytes.len() as u64;
         ends.push(listing.end);
     }

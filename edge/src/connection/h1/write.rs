@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
+use headland_cache::Scheme;
 use http::{HeaderMap, Method, StatusCode};
 
 use super::{After, Connection, DISCARD_BYTES};
@@ -162,7 +163,8 @@ impl Connection {
                 }
             }
         }
-        adorn(answer, snapshot, &mut text, out);
+        let secure = self.peer.scheme == Scheme::Https;
+        adorn(answer, snapshot, secure, &mut text, out);
         match (framing, answer.length) {
             // The length that GET would get (RFC 9110 section 9.3.2).
             (ResponseFraming::None, Some(length)) if method == Method::HEAD && may_tell_length(answer.status) => {
