@@ -6,7 +6,7 @@ need() {
     command -v "$1" >/dev/null || { echo "make: $1 is missing; $2" >&2; exit 1; }
 }
 
-need cargo "install a Rust toolchain (1.88 or newer) with rustup, or by your distribution"
+need cargo "install a Rust toolchain (1.89 or newer) with rustup, or by your distribution"
 need cc "install a C compiler, on Debian: apt-get install build-essential"
 need "$python" "install Python 3.11 or newer, on Debian: apt-get install python3 python3-venv"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
