@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -33,6 +34,7 @@ class Headland:
             env={**os.environ, "TMPDIR": self._scratch.name, **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            start_new_session=True,
         )
 
     def __enter__(self) -> Self:
@@ -41,7 +43,9 @@ class Headland:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.process.kill()
+        # With what it started: children would keep the pipes open.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.communicate()
         self._scratch.cleanup()
 
