@@ -11,6 +11,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -69,6 +70,9 @@ class FleetPlace:
 
 def run(nodes: int) -> Exit:
     """Serve until Ctrl-C; `nodes` of them."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Also where a shell has the first ignored, as for what it runs in the background.
+        signal.signal(number, signal.default_int_handler)
     program = shutil.which("nats-server") or shutil.which("nats-server", path=PLACES)
     if program is None:
         return failed(Exit.USAGE, "nats-server is not installed; on Debian: apt-get install nats-server")
