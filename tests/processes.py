@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import select
@@ -21,6 +22,22 @@ START_S = 30.0
 STOP_S = 30.0
 """Seconds until a node must have ended after a signal."""
 
+ADMIN_TOKEN = 'tokens = [{ name = "ci", env = "HEADLAND_TOKEN", scope = ["purge", "read"] }]'
+TOKEN = "a-token-for-tests"
+"""What the token of `preamble` is; processes are given it as HEADLAND_TOKEN unless told otherwise."""
+
+
+def preamble(*, admin: bool = False, **node: str | int) -> str:
+    """The tables that every test's configuration begins with: the node, one door on a free port, the admin address.
+
+    With `admin` that listens as well and has one token; `node` are further keys of its table.
+    """
+    keys = {"name": "pop1", "workers": 2, **node}
+    lines = ["[node]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
+    lines += ["[listen]", 'http = "127.0.0.1:0"', "[admin]", 'state_dir = "state"']
+    lines += ['listen = "127.0.0.1:0"', ADMIN_TOKEN] if admin else ['listen = "off"']
+    return "\n".join(lines) + "\n"
+
 
 class Headland:
     """One `headland` process; a context that ends it."""
@@ -31,7 +48,7 @@ class Headland:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "edge", *map(str, arguments)],
             cwd=ROOT,
-            env={**os.environ, "TMPDIR": self._scratch.name, **variables},
+            env={**os.environ, "TMPDIR": self._scratch.name, "HEADLAND_TOKEN": TOKEN, **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,

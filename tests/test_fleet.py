@@ -13,12 +13,11 @@ import pytest
 from purge_api.client import PurgeClient
 from tests.nats import NatsServer
 from tests.origins import Origin
-from tests.processes import Headland
+from tests.processes import TOKEN, Headland
 from tests.waiting import until
 
 pytest.importorskip("_headland", reason="the extension is not built: make develop")
 
-TOKEN = "a-token-for-tests"
 NODES = ("pop1", "pop2", "pop3")
 CONFIGURATION = """\
 [node]
@@ -54,7 +53,7 @@ class Node:
         self.process = None
 
     def start(self):
-        self.process = Headland("serve", "--config", self._file, HEADLAND_TOKEN=TOKEN)
+        self.process = Headland("serve", "--config", self._file)
         self.process.__enter__()
         places = self.process.serving()
         self.http = f"http://{places['http']}"

@@ -12,20 +12,11 @@ import pytest
 
 from purge_api.client import ClientError, PurgeClient
 from tests.origins import Origin
-from tests.processes import Headland
+from tests.processes import TOKEN, Headland, preamble
 
 pytest.importorskip("_headland", reason="the extension is not built: make develop")
 
-TOKEN = "a-token-for-tests"
 CONFIGURATION = """\
-[node]
-name = "pop1"
-[listen]
-http = "127.0.0.1:0"
-[admin]
-listen = "127.0.0.1:0"
-state_dir = "state"
-tokens = [{{ name = "ci", env = "HEADLAND_TOKEN", scope = ["purge", "read"] }}]
 [purge]
 allow = ["127.0.0.0/8"]
 [[site]]
@@ -43,12 +34,12 @@ ANSWERS = 10
 def configuration(tmp_path):
     with Origin() as origin:
         file = tmp_path / "edge.toml"
-        file.write_text(CONFIGURATION.format(origin=origin.url))
+        file.write_text(preamble(admin=True) + CONFIGURATION.format(origin=origin.url))
         yield file
 
 
 def node_of(configuration):
-    return Headland("serve", "--config", configuration, HEADLAND_TOKEN=TOKEN)
+    return Headland("serve", "--config", configuration)
 
 
 def purge_until_killed(node, places, answered):

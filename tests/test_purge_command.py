@@ -7,30 +7,23 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from pathlib import Path
 
 import pytest
 
 from tests.nats import program
 from tests.origins import Origin
-from tests.processes import Headland
+from tests.processes import ROOT, TOKEN, Headland, preamble
 
 pytest.importorskip("_headland", reason="the extension is not built: make develop")
-
-ROOT = Path(__file__).parents[1]
-TOKEN = "a-token-for-tests"
 
 
 @pytest.fixture(scope="module")
 def admin(tmp_path_factory):
     directory = tmp_path_factory.mktemp("command")
-    (directory / "token").write_text(TOKEN)
-    words = '[{ name = "ci", file = "token", scope = ["purge", "read"] }]'
     file = directory / "edge.toml"
     with Origin() as origin:
         file.write_text(
-            f'[listen]\nhttp = "127.0.0.1:0"\n[admin]\nlisten = "127.0.0.1:0"\nstate_dir = "state"\ntokens = {words}\n'
-            f'[[site]]\nhosts = ["shop.test", "*.shop.test"]\norigin = "app"\n'
+            f'{preamble(admin=True)}[[site]]\nhosts = ["shop.test", "*.shop.test"]\norigin = "app"\n'
             f'[origin.app]\nservers = "{origin.url}"\n'
         )
         with Headland("serve", "--config", file) as node:

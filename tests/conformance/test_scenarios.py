@@ -12,6 +12,7 @@ pytest.importorskip("_headland", reason="the extension is not built: make develo
 
 from tests.conformance.scenario import DIRECTORY, Run, load
 from tests.curls import Client
+from tests.processes import preamble
 from tests.scripted import ScriptedOrigin
 from tests.virtual import VirtualNode
 
@@ -19,13 +20,6 @@ REGRESSIONS = Path(__file__).parents[1] / "regressions"
 SCENARIOS = load(DIRECTORY) + load(REGRESSIONS)
 SCENARIOS_MIN = 120
 CONFIGURATION = """\
-[node]
-name = "pop1"
-workers = 1
-[listen]
-http = "127.0.0.1:0"
-[admin]
-listen = "off"
 [[site]]
 hosts = "*"
 origin = "app"
@@ -49,7 +43,7 @@ def origin():
 def node(origin, tmp_path_factory):
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
-    text = CONFIGURATION.format(origin=origin.url)
+    text = preamble(workers=1) + CONFIGURATION.format(origin=origin.url)
     with VirtualNode(text, tmp_path_factory.mktemp("virtual")) as running:
         yield running
 

@@ -14,19 +14,9 @@ import urllib.request
 import pytest
 
 from tests.origins import Origin
-from tests.processes import ROOT, Headland
+from tests.processes import ROOT, TOKEN, Headland, preamble
 
-TOKEN = "a-token-for-tests"
 TEMPLATE = """\
-[node]
-name = "pop1"
-drain = "{drain}"
-[listen]
-http = "127.0.0.1:0"
-[admin]
-listen = "127.0.0.1:0"
-state_dir = "state"
-tokens = [{{ name = "ci", env = "HEADLAND_TOKEN", scope = ["purge", "read"] }}]
 [purge]
 allow = ["127.0.0.0/8"]
 [[site]]
@@ -48,7 +38,7 @@ def origin():
 @pytest.fixture
 def configure(tmp_path, origin):
     def write(pop="one", drain="10s", **replacements):
-        text = TEMPLATE.format(pop=pop, drain=drain, origin=origin.url)
+        text = preamble(admin=True, drain=drain) + TEMPLATE.format(pop=pop, origin=origin.url)
         for old, new in replacements.items():
             text = text.replace(old, new)
         file = tmp_path / "edge.toml"
@@ -90,7 +80,7 @@ def wait_until_draining(admin):
 
 
 def test_one_line_says_where_it_serves_and_then_it_does(configure):
-    with Headland("serve", "--config", configure(), HEADLAND_TOKEN=TOKEN) as node:
+    with Headland("serve", "--config", configure()) as node:
         places = node.serving()
         assert places["line"].startswith("headland pop1 serving http on 127.0.0.1:")
         assert not places["http"].endswith(":0")
@@ -117,7 +107,7 @@ def test_an_origin_on_the_command_line_is_enough(origin):
 
 
 def test_sighup_takes_a_good_configuration_and_refuses_a_bad_one(configure):
-    with Headland("serve", "--config", configure(), HEADLAND_TOKEN=TOKEN) as node:
+    with Headland("serve", "--config", configure()) as node:
         places = node.serving()
         configure(pop="two")
         node.signal(signal.SIGHUP)
@@ -140,7 +130,7 @@ def test_sighup_takes_a_good_configuration_and_refuses_a_bad_one(configure):
 
 
 def test_what_only_a_restart_can_change_is_refused_by_name(configure):
-    with Headland("serve", "--config", configure(), HEADLAND_TOKEN=TOKEN) as node:
+    with Headland("serve", "--config", configure()) as node:
         node.serving()
         configure(**{'name = "pop1"': 'name = "pop2"'})
         node.signal(signal.SIGHUP)
@@ -150,7 +140,7 @@ def test_what_only_a_restart_can_change_is_refused_by_name(configure):
 
 def test_purges_by_command_and_on_the_data_port_outlive_a_restart(configure, origin):
     file = configure()
-    with Headland("serve", "--config", file, HEADLAND_TOKEN=TOKEN) as node:
+    with Headland("serve", "--config", file) as node:
         places = node.serving()
         for path in ("/a", "/b", "/a", "/b"):
             get(places["http"], path)
@@ -164,7 +154,7 @@ def test_purges_by_command_and_on_the_data_port_outlive_a_restart(configure, ori
         assert origin.asked == ["/a", "/b", "/a", "/b"]
         node.signal(signal.SIGTERM)
         assert node.status() == 0
-    with Headland("serve", "--config", file, HEADLAND_TOKEN=TOKEN) as node:
+    with Headland("serve", "--config", file) as node:
         places = node.serving()
         metrics = get(places["admin"], "/metrics", Authorization=f"Bearer {TOKEN}")[2].decode()
         assert "\nheadland_purge_rules 2.0\n" in metrics
@@ -180,7 +170,7 @@ def test_a_wrong_token_purges_nothing(configure, origin):
 
 
 def test_explain_tells_hit_and_miss(configure):
-    with Headland("serve", "--config", configure(), HEADLAND_TOKEN=TOKEN) as node:
+    with Headland("serve", "--config", configure()) as node:
         places = node.serving()
         url = f"http://{places['http']}/a"
         before = json.loads(command("explain", url, "--json", "--admin", places["admin"]).stdout)
@@ -199,7 +189,7 @@ def test_drain_lets_a_running_request_end(configure, origin):
         return 200, {}, b"slow"
 
     origin._answer = slow
-    with Headland("serve", "--config", configure(), HEADLAND_TOKEN=TOKEN) as node:
+    with Headland("serve", "--config", configure()) as node:
         places = node.serving()
         answers = []
         client = threading.Thread(target=lambda: answers.append(get(places["http"], "/slow")))
@@ -224,7 +214,7 @@ def test_a_request_that_does_not_end_is_cut_and_the_status_says_so(configure, or
 
     origin._answer = stuck
     drain = "20s" if second_signal else "100ms"
-    with Headland("serve", "--config", configure(drain=drain), HEADLAND_TOKEN=TOKEN) as node:
+    with Headland("serve", "--config", configure(drain=drain)) as node:
         places = node.serving()
         with socket.create_connection(places["http"].split(":")) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")

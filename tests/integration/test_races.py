@@ -8,16 +8,9 @@ import urllib.request
 import pytest
 
 from tests.origins import Origin
-from tests.processes import Headland
+from tests.processes import Headland, preamble
 
 CONFIG = """\
-[node]
-name = "pop1"
-[listen]
-http = "127.0.0.1:0"
-[admin]
-listen = "127.0.0.1:0"
-state_dir = "state"
 [log]
 format = "json"
 path = "-"
@@ -78,7 +71,7 @@ def process(tmp_path, versions):
     """A node whose origin answers so; its access log is on standard output."""
     with Origin(versions) as origin:
         file = tmp_path / "edge.toml"
-        file.write_text(CONFIG.format(origin=origin.url))
+        file.write_text(preamble(admin=True) + CONFIG.format(origin=origin.url))
         with Headland("serve", "--config", file) as headland:
             yield headland
         versions.release.set()

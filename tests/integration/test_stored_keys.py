@@ -5,16 +5,9 @@ import urllib.request
 import pytest
 
 from tests.origins import Origin
-from tests.processes import Headland
+from tests.processes import Headland, preamble
 
 CONFIG = """\
-[node]
-name = "pop1"
-[listen]
-http = "127.0.0.1:0"
-[admin]
-listen = "127.0.0.1:0"
-state_dir = "state"
 [purge]
 allow = ["127.0.0.0/8"]
 [[site]]
@@ -33,7 +26,7 @@ WAIT_S = 10.0
 def node(tmp_path):
     with Origin(lambda _target: (200, {"Cache-Control": "max-age=60"}, b"page")) as origin:
         file = tmp_path / "edge.toml"
-        file.write_text(CONFIG.format(origin=origin.url))
+        file.write_text(preamble(admin=True) + CONFIG.format(origin=origin.url))
         with Headland("serve", "--config", file) as headland:
             yield headland.serving()["http"]
 

@@ -21,18 +21,13 @@ from hypothesis import strategies as st
 
 pytest.importorskip("_headland", reason="the extension is not built: make develop")
 
+from tests.processes import preamble
 from tests.property.model import ERRORS, Asked, Cache, Said, Stored, Verdict, age_at, of_use, storable
 from tests.security.recording import CLOSE, RawClient, RecordingOrigin
 from tests.virtual import VirtualNode
 
 SCHEDULES = int(os.environ.get("HEADLAND_MODEL_SCHEDULES", "300"))
 CONFIGURATION = """\
-[node]
-workers = 1
-[listen]
-http = "127.0.0.1:0"
-[admin]
-listen = "off"
 [cache]
 disk = { path = "disk", size = "64MiB", admission = "always", segment = "16MiB" }
 [[site]]
@@ -185,7 +180,7 @@ class World:
         self.origin = Origin()
         self.resources = itertools.count()
         self.passed_s = 0.0
-        self._text = CONFIGURATION.replace("ORIGIN", origin_url)
+        self._text = preamble(workers=1, name="headland") + CONFIGURATION.replace("ORIGIN", origin_url)
         self._directory = directory
         self._node = VirtualNode(self._text, directory).__enter__()
 

@@ -9,22 +9,12 @@ import threading
 import pytest
 
 from tests.curls import Client
-from tests.processes import Headland
+from tests.processes import Headland, preamble
 from tests.scripted import WAIT_S, ScriptedOrigin, closed_port
 
-TOKEN = "a-token-for-tests"
 REFILLS = 2
 """Purged pages that are fetched anew at a time."""
 CONFIGURATION = """\
-[node]
-name = "pop1"
-workers = 2
-[listen]
-http = "127.0.0.1:0"
-[admin]
-listen = "127.0.0.1:0"
-state_dir = "state"
-tokens = [{{ name = "ci", env = "HEADLAND_TOKEN", scope = ["purge", "read"] }}]
 [cache]
 memory = "64MiB"
 object_max = "1MiB"
@@ -77,8 +67,8 @@ def places(origin, tmp_path_factory):
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     file = tmp_path_factory.mktemp("scenarios") / "edge.toml"
-    file.write_text(CONFIGURATION.format(origin=origin.url, dead=closed_port(), refills=REFILLS))
-    with Headland("serve", "--config", file, HEADLAND_TOKEN=TOKEN) as node:
+    file.write_text(preamble(admin=True) + CONFIGURATION.format(origin=origin.url, dead=closed_port(), refills=REFILLS))
+    with Headland("serve", "--config", file) as node:
         yield node.serving()
         assert node.process.poll() is None, node.rest_of("stderr")
 

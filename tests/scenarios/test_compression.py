@@ -14,20 +14,10 @@ import pytest
 
 from purge_api.client import PurgeClient
 from tests.curls import Answer, Client
-from tests.processes import Headland
-from tests.scenarios.conftest import TOKEN
+from tests.processes import TOKEN, Headland, preamble
 from tests.scripted import ScriptedOrigin
 
 CONFIGURATION = """\
-[node]
-name = "pop1"
-workers = 2
-[listen]
-http = "127.0.0.1:0"
-[admin]
-listen = "127.0.0.1:0"
-state_dir = "state"
-tokens = [{ name = "ci", env = "HEADLAND_TOKEN", scope = ["purge", "read"] }]
 [cache]
 memory = "64MiB"
 [[site]]
@@ -52,8 +42,8 @@ DECODED = ("--compressed",)
 @pytest.fixture(scope="module")
 def places(origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     file = tmp_path_factory.mktemp("compression") / "edge.toml"
-    file.write_text(CONFIGURATION.replace("ORIGIN", origin.url))
-    with Headland("serve", "--config", file, HEADLAND_TOKEN=TOKEN) as node:
+    file.write_text(preamble(admin=True) + CONFIGURATION.replace("ORIGIN", origin.url))
+    with Headland("serve", "--config", file) as node:
         yield node.serving()
         assert node.process.poll() is None, node.rest_of("stderr")
 

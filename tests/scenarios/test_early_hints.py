@@ -8,19 +8,12 @@ from pathlib import Path
 import pytest
 
 from purge_api.client import PurgeClient
-from tests.processes import Headland
-from tests.scenarios.conftest import TOKEN
+from tests.processes import TOKEN, Headland, preamble
 from tests.security.driven import DrivenOrigin
 from tests.security.frames import END_HEADERS, END_STREAM, HEADERS, FrameClient, frame, request
 from tests.security.recording import RawClient
 
 CONFIGURATION = """\
-[listen]
-http = "127.0.0.1:0"
-[admin]
-listen = "127.0.0.1:0"
-state_dir = "state"
-tokens = [{ name = "ci", env = "HEADLAND_TOKEN", scope = "purge" }]
 [[site]]
 hosts = "*"
 origin = "app"
@@ -42,8 +35,8 @@ NAVIGATE = b"Sec-Fetch-Mode: navigate\r\n"
 def node(tmp_path: Path) -> Iterator[tuple[dict[str, str], DrivenOrigin]]:
     with DrivenOrigin() as origin:
         file = tmp_path / "edge.toml"
-        file.write_text(CONFIGURATION.replace("ORIGIN", origin.url))
-        with Headland("serve", "--config", file, HEADLAND_TOKEN=TOKEN) as process:
+        file.write_text(preamble(admin=True, name="headland") + CONFIGURATION.replace("ORIGIN", origin.url))
+        with Headland("serve", "--config", file) as process:
             yield process.serving(), origin
 
 

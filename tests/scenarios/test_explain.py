@@ -14,15 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests.processes import ROOT, Headland
+from tests.processes import ROOT, Headland, preamble
 from tests.security.recording import RawClient, RecordingOrigin
 
 CONFIGURATION = """\
-[listen]
-http = "127.0.0.1:0"
-[admin]
-listen = "127.0.0.1:0"
-state_dir = "state"
 [[site]]
 hosts = ["a.example"]
 origin = "app"
@@ -64,7 +59,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     directory = tmp_path_factory.mktemp("explain")
     with RecordingOrigin(_answer) as origin:
         file = directory / "edge.toml"
-        file.write_text(CONFIGURATION.replace("ORIGIN", origin.url))
+        file.write_text(preamble(admin=True, name="headland") + CONFIGURATION.replace("ORIGIN", origin.url))
         with Headland("serve", "--config", file) as process:
             yield process.serving()
 

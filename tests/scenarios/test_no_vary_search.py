@@ -10,18 +10,9 @@ import pytest
 
 from purge_api.client import PurgeClient
 from tests.curls import Client
-from tests.processes import Headland
-from tests.scenarios.conftest import TOKEN
+from tests.processes import TOKEN, Headland, preamble
 
 CONFIGURATION = """\
-[node]
-name = "pop1"
-[listen]
-http = "127.0.0.1:0"
-[admin]
-listen = "127.0.0.1:0"
-state_dir = "state"
-tokens = [{{ name = "ci", env = "HEADLAND_TOKEN", scope = ["purge", "read"] }}]
 [[site]]
 hosts = "deaf.test"
 origin = "app"
@@ -37,8 +28,8 @@ servers = "{origin}"
 @pytest.fixture(scope="module")
 def places(origin, tmp_path_factory):
     file = tmp_path_factory.mktemp("no-vary-search") / "edge.toml"
-    file.write_text(CONFIGURATION.format(origin=origin.url))
-    with Headland("serve", "--config", file, HEADLAND_TOKEN=TOKEN) as node:
+    file.write_text(preamble(admin=True) + CONFIGURATION.format(origin=origin.url))
+    with Headland("serve", "--config", file) as node:
         yield node.serving()
 
 

@@ -9,18 +9,10 @@ import pytest
 
 from tests import certificates, nginx
 from tests.curls import Client
-from tests.processes import Headland
+from tests.processes import Headland, preamble
 from tests.scripted import ScriptedOrigin, closed_port
 
 BASE = """\
-[node]
-name = "pop1"
-workers = 1
-[listen]
-http = "127.0.0.1:0"
-[admin]
-listen = "off"
-state_dir = "state"
 [[site]]
 hosts = "*"
 origin = "app"
@@ -36,7 +28,7 @@ def serve(tmp_path):
     def start(text, version="h1"):
         file = tmp_path / str(len(nodes)) / "edge.toml"
         file.parent.mkdir()
-        file.write_text(BASE + text)
+        file.write_text(preamble(workers=1) + BASE + text)
         node = Headland("serve", "--config", file)
         nodes.append(node)
         return Client(node.serving()["http"], version)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from purge_api.client import PurgeClient
-from tests.scenarios.conftest import TOKEN
+from tests.processes import TOKEN
 
 FIELDS = {"Cache-Control": "max-age=60", "ETag": '"1"'}
 

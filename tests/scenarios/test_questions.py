@@ -7,18 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.curls import Answer, Client
-from tests.processes import Headland
+from tests.processes import Headland, preamble
 from tests.scripted import ScriptedOrigin
 
 CONFIGURATION = """\
-[node]
-name = "pop1"
-workers = 2
-[listen]
-http = "127.0.0.1:0"
-[admin]
-listen = "off"
-state_dir = "state"
 [[site]]
 hosts = "*"
 origin = "app"
@@ -40,7 +32,7 @@ FIELDS = {"Cache-Control": "max-age=60"}
 @pytest.fixture(scope="module")
 def places(origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     file = tmp_path_factory.mktemp("questions") / "edge.toml"
-    file.write_text(CONFIGURATION.replace("ORIGIN", origin.url))
+    file.write_text(preamble() + CONFIGURATION.replace("ORIGIN", origin.url))
     with Headland("serve", "--config", file) as node:
         yield node.serving()
         assert node.process.poll() is None, node.rest_of("stderr")

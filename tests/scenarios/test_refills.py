@@ -7,7 +7,8 @@ import contextlib
 import pytest
 
 from purge_api.client import PurgeClient
-from tests.scenarios.conftest import REFILLS, TOKEN
+from tests.processes import TOKEN
+from tests.scenarios.conftest import REFILLS
 
 PATHS = 5
 

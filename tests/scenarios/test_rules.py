@@ -5,18 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.curls import Client
-from tests.processes import Headland
+from tests.processes import Headland, preamble
 from tests.scripted import ScriptedOrigin
 
 RULES = """\
-[node]
-name = "pop1"
-workers = 1
-[listen]
-http = "127.0.0.1:0"
-[admin]
-listen = "off"
-state_dir = "state"
 [[site]]
 hosts = "rules.test"
 origin = "app"
@@ -108,7 +100,7 @@ def other():
 def rules_at(origin, other, tmp_path_factory):
     pytest.importorskip("_headland", reason="the extension is not built: make develop")
     file = tmp_path_factory.mktemp("rules") / "edge.toml"
-    file.write_text(RULES.replace("ORIGIN", origin.url).replace("OTHER", other.url))
+    file.write_text(preamble(workers=1) + RULES.replace("ORIGIN", origin.url).replace("OTHER", other.url))
     with Headland("serve", "--config", file) as node:
         yield node.serving()["http"]
 

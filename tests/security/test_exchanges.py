@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import Headland
+from tests.processes import Headland, preamble
 from tests.security.driven import DrivenOrigin
 from tests.security.recording import PLAIN, RawClient, RecordingOrigin
 
@@ -17,11 +17,6 @@ HOST = b"Host: a.example\r\n"
 HIDDEN = b"GET /hidden HTTP/1.1\r\n" + HOST + b"\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 CONFIGURATION = """\
-[listen]
-http = "127.0.0.1:0"
-[admin]
-listen = "off"
-state_dir = "state"
 [limits]
 {limits}
 [purge]
@@ -42,7 +37,7 @@ servers = "{origin}"
 
 def _serve(directory: Path, origin: str, limits: str = "") -> Headland:
     file = directory / "edge.toml"
-    file.write_text(CONFIGURATION.format(origin=origin, limits=limits))
+    file.write_text(preamble(name="headland") + CONFIGURATION.format(origin=origin, limits=limits))
     return Headland("serve", "--config", file)
 
 

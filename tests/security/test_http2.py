@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import Headland
+from tests.processes import Headland, preamble
 from tests.security import frames
 from tests.security.driven import DrivenOrigin
 from tests.security.frames import (
@@ -32,11 +32,6 @@ from tests.security.frames import (
 from tests.security.recording import CLOSE, RawClient, RecordingOrigin
 
 CONFIGURATION = """\
-[listen]
-http = "127.0.0.1:0"
-[admin]
-listen = "off"
-state_dir = "state"
 [limits]
 write_stall_time = "300ms"
 [[site]]
@@ -71,7 +66,7 @@ def origin() -> Iterator[RecordingOrigin]:
 @pytest.fixture(scope="module")
 def process(origin: RecordingOrigin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Headland]:
     file = tmp_path_factory.mktemp("http2") / "edge.toml"
-    file.write_text(CONFIGURATION.format(origin=origin.url))
+    file.write_text(preamble(name="headland") + CONFIGURATION.format(origin=origin.url))
     with Headland("serve", "--config", file) as made:
         yield made
 
@@ -154,7 +149,7 @@ def test_a_length_that_the_data_contradicts_gives_no_whole_request(row: str, tmp
     length, data = LENGTHS[row]
     file = tmp_path / "edge.toml"
     with DrivenOrigin() as origin:
-        file.write_text(CONFIGURATION.format(origin=origin.url))
+        file.write_text(preamble(name="headland") + CONFIGURATION.format(origin=origin.url))
         with Headland("serve", "--config", file) as process, FrameClient(process.serving()["http"]) as client:
             client.send(frame(HEADERS, END_HEADERS, 1, request((b"content-length", length), method=b"POST")))
             side = origin.accept()
