@@ -117,7 +117,7 @@ def test_sighup_takes_a_good_configuration_and_refuses_a_bad_one(configure):
         file = configure(pop="three", drain="10 parsecs")
         node.signal(signal.SIGHUP)
         assert node.line("stderr") == "headland: reload refused, the running configuration stays:"
-        assert node.line("stderr").startswith(f"{file}:3: node.drain: expected a duration")
+        assert node.line("stderr").startswith(f"{file}:4: node.drain: expected a duration")
         assert get(places["http"], "/a")[1]["x-pop"] == "two"
         metrics = get(places["admin"], "/metrics", Authorization=f"Bearer {TOKEN}")[2].decode()
         assert "\nheadland_config_last_reload_success 0.0\n" in metrics
