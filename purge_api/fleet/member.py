@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import time
 from collections import OrderedDict, deque
@@ -29,7 +30,16 @@ from purge_api.errors import JournalError, Refused
 from purge_api.fleet.blocks import Blocks
 from purge_api.fleet.cursor import Cursor, CursorFile
 from purge_api.fleet.merge import drafts_of
-from purge_api.fleet.message import Malformed, News, Presence, decoded, decoded_news, decoded_presence, encoded
+from purge_api.fleet.message import (
+    BATCH_PURGES_MAX,
+    Malformed,
+    News,
+    Presence,
+    decoded,
+    decoded_news,
+    decoded_presence,
+    encoded,
+)
 from purge_api.fleet.transport import Delivered, Transport, TransportError
 from purge_api.journal import RECENT_PURGES_MAX, Journal
 from purge_api.record import Draft, PurgeRecord
@@ -116,6 +126,8 @@ class Member:
         self._cursor = Cursor("", 0, 0, 0)
         self._published = 0
         self._pending: deque[PurgeRecord] = deque()
+        self._backlog: deque[PurgeRecord] = deque()
+        """Own purges read from the journal; published before those that are pending."""
         self._read_journal = True
         self._due = asyncio.Event()
         self._due.set()
@@ -184,17 +196,19 @@ class Member:
 
     async def _unpublished(self) -> list[PurgeRecord]:
         """The next own purges to publish, oldest first."""
-        if self._read_journal:
+        if self._read_journal and not self._backlog:
             # Before reading: what comes in meanwhile is queued, and may be read as well.
             self._read_journal = False
             self._pending.clear()
             found = await asyncio.wrap_future(self._journal.after(self._published, PENDING_PURGES_MAX))
-            self._read_journal = len(found) == PENDING_PURGES_MAX
-            if found:
-                return found
-        while self._pending and self._pending[0].epoch <= self._published:
-            self._pending.popleft()
-        return list(self._pending)
+            self._backlog.extend(found)
+            self._read_journal |= len(found) == PENDING_PURGES_MAX
+        waiting = self._backlog or self._pending
+        while waiting and waiting[0].epoch <= self._published:
+            waiting.popleft()
+        if not waiting and waiting is self._backlog:
+            return await self._unpublished()
+        return list(itertools.islice(waiting, BATCH_PURGES_MAX))
 
     # -- reading ------------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,17 @@ from cache.purge import PurgeRule, canonical
 from purge_api.record import PurgeRecord
 from purge_api.vocabulary import KINDS
 
-__all__ = ["Malformed", "News", "Presence", "SpreadPurge", "decoded", "decoded_news", "decoded_presence", "encoded"]
+__all__ = [
+    "BATCH_PURGES_MAX",
+    "Malformed",
+    "News",
+    "Presence",
+    "SpreadPurge",
+    "decoded",
+    "decoded_news",
+    "decoded_presence",
+    "encoded",
+]
 
 VERSION = 1
 BATCH_PURGES_MAX = 256
