@@ -37,6 +37,9 @@ class Ledger:
         Raises `ValueError` when the value names nothing.
         """
 
+    def apply_all(self, kind: str, values: list[str], soft: bool, at_ms: int, first_epoch: int) -> None:
+        """Put the rules of one purge in force; epochs count up from the first. Raises `ValueError`: none applied."""
+
     def reserve(self) -> int:
         """Take the next epoch for a rule that is yet to be made durable and applied."""
 

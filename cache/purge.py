@@ -12,7 +12,7 @@ from typing import Literal
 
 import _headland
 
-__all__ = ["Kind", "PurgeRule", "apply", "canonical", "rules"]
+__all__ = ["Kind", "PurgeRule", "apply", "canonical", "check", "rules"]
 
 Kind = Literal["url", "path", "prefix", "wildcard", "regex", "host", "site", "tag", "all"]
 """What a rule names: one URL over both schemes, a path with every query, all targets of a host that begin so, those
@@ -37,6 +37,11 @@ class PurgeRule:
     soft: bool
     at_ms: int
     epoch: int | None = None
+
+
+def check(kind: str, value: str) -> None:
+    """Raises `ValueError` with one sentence when a value names nothing."""
+    _headland.canonical_purge(kind, value)
 
 
 def canonical(rule: PurgeRule) -> PurgeRule:

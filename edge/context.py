@@ -38,6 +38,9 @@ class LedgerFace(Protocol):
     def apply(self, kind: str, value: str, soft: bool, at_ms: int, epoch: int | None = None) -> int:
         """Put a rule in force before returning; the answer is its epoch (given back on replay after a restart)."""
 
+    def apply_all(self, kind: str, values: list[str], soft: bool, at_ms: int, first_epoch: int) -> None:
+        """Put the rules of one purge in force; epochs count up from the first."""
+
     def epoch(self) -> int:
         """The newest epoch given out."""
 

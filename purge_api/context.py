@@ -36,6 +36,9 @@ class RuleLedger(Protocol):
     def apply(self, kind: str, value: str, soft: bool, at_ms: int, epoch: int | None = None) -> int:
         """Put one rule in force before returning; the answer is its epoch."""
 
+    def apply_all(self, kind: str, values: list[str], soft: bool, at_ms: int, first_epoch: int) -> None:
+        """Put the rules of one purge in force; epochs count up from the first."""
+
     def epoch(self) -> int:
         """The newest epoch given out."""
 

@@ -302,8 +302,7 @@ class Journal:
         return records
 
     def _apply(self, record: PurgeRecord) -> None:
-        for epoch, value in record.rules():
-            self._ledger.apply(record.kind, value, record.soft, record.applied_ms, epoch)
+        self._ledger.apply_all(record.kind, list(record.items), record.soft, record.applied_ms, record.epoch)
 
     def _answer_read(self, work: _Read) -> None:
         try:

@@ -7,7 +7,6 @@ up from `epoch`. Epochs order purges against each other and against fills; they 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -71,10 +70,6 @@ class PurgeRecord:
     def mode(self) -> str:
         """`soft` or `hard`."""
         return "soft" if self.soft else "hard"
-
-    def rules(self) -> Iterator[tuple[int, str]]:
-        """Epoch and value of each rule."""
-        return zip(range(self.epoch, self.epoch + len(self.items)), self.items, strict=True)
 
     def to_row(self) -> dict[str, Any]:
         """The form on disk."""

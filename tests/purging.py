@@ -41,6 +41,10 @@ class SpyLedger:
         self.applied.append((kind, value, soft, given))
         return given
 
+    def apply_all(self, kind: str, values: list[str], soft: bool, at_ms: int, first_epoch: int) -> None:
+        self.core.apply_all(kind, values, soft, at_ms, first_epoch)
+        self.applied += [(kind, value, soft, first_epoch + index) for index, value in enumerate(values)]
+
     def epoch(self) -> int:
         return self.core.epoch()
 

@@ -36,10 +36,9 @@ class SpyLedger:
         if epoch:
             self.core.apply("tag", "before", False, 0, epoch)
 
-    def apply(self, kind: str, value: str, soft: bool, at_ms: int, epoch: int | None = None) -> int:
-        given = self.core.apply(kind, value, soft, at_ms, epoch)
-        self.applied.append((kind, value, soft, given))
-        return given
+    def apply_all(self, kind: str, values: list[str], soft: bool, at_ms: int, first_epoch: int) -> None:
+        self.core.apply_all(kind, values, soft, at_ms, first_epoch)
+        self.applied += [(kind, value, soft, first_epoch + index) for index, value in enumerate(values)]
 
     def epoch(self) -> int:
         return self.core.epoch()
@@ -53,10 +52,10 @@ class GatedLedger(SpyLedger):
         self.entered = threading.Event()
         self.gate = threading.Event()
 
-    def apply(self, kind: str, value: str, soft: bool, at_ms: int, epoch: int | None = None) -> int:
+    def apply_all(self, kind: str, values: list[str], soft: bool, at_ms: int, first_epoch: int) -> None:
         self.entered.set()
         assert self.gate.wait(WAIT_S)
-        return super().apply(kind, value, soft, at_ms, epoch)
+        super().apply_all(kind, values, soft, at_ms, first_epoch)
 
 
 def draft(*items: str, kind: str = "url", soft: bool = False) -> Draft:
@@ -270,9 +269,8 @@ from purge_api.record import Draft
 
 class Ledger:
     value = 0
-    def apply(self, kind, value, soft, at_ms, epoch=None):
-        self.value = epoch
-        return epoch
+    def apply_all(self, kind, values, soft, at_ms, first_epoch):
+        self.value = first_epoch + len(values) - 1
     def epoch(self):
         return self.value
 
@@ -360,7 +358,7 @@ def standing(records: list[PurgeRecord], born: int, url: str, tag: str) -> int:
     """2 gone, 1 stale, 0 clear: what the rules say of an object."""
     worst = 0
     for record in records:
-        for epoch, value in record.rules():
+        for epoch, value in enumerate(record.items, record.epoch):
             matches = record.kind == "all" or (record.kind, value) in {("url", url), ("tag", tag)}
             if matches and epoch > born:
                 worst = max(worst, 1 if record.soft else 2)

@@ -67,6 +67,28 @@ impl PyLedger {
         Ok(py.detach(|| self.ledger.apply(rule)).0)
     }
 
+    /// The rules of one purge: epochs count up from the first. All are checked before any is applied.
+    #[allow(clippy::needless_pass_by_value)] // the border takes over what it is given
+    fn apply_all(
+        &self,
+        py: Python<'_>,
+        kind: &str,
+        values: Vec<String>,
+        soft: bool,
+        at_ms: u64,
+        first_epoch: u64,
+    ) -> PyResult<()> {
+        py.detach(|| {
+            let numbered = values.iter().zip(first_epoch..);
+            let rule =
+                |(value, epoch): (&String, u64)| Ok(parse_rule(kind, value, soft, at_ms)?.with_epoch(Epoch(epoch)));
+            let rules: Vec<PurgeRule> = numbered.map(rule).collect::<Result<_, String>>()?;
+            rules.into_iter().for_each(|rule| drop(self.ledger.apply(rule)));
+            Ok(())
+        })
+        .map_err(PyValueError::new_err::<String>)
+    }
+
     fn reserve(&self) -> u64 {
         self.ledger.reserve().0
     }
@@ -102,12 +124,17 @@ fn row(rule: &PurgeRule) -> Row {
 
 /// A rule of words; raises `ValueError` with one sentence.
 pub fn make_rule(kind: &str, value: &str, soft: bool, at_ms: u64) -> PyResult<PurgeRule> {
+    parse_rule(kind, value, soft, at_ms).map_err(PyValueError::new_err)
+}
+
+/// A rule of words; the error is one sentence.
+fn parse_rule(kind: &str, value: &str, soft: bool, at_ms: u64) -> Result<PurgeRule, String> {
     let kind = PurgeKind::parse(kind).ok_or_else(|| {
         let words: Vec<_> = PurgeKind::ALL.iter().map(|kind| kind.word()).collect();
-        PyValueError::new_err(format!("the kind is none of {}", words.join(", ")))
+        format!("the kind is none of {}", words.join(", "))
     })?;
     let mode = if soft { PurgeMode::Soft } else { PurgeMode::Hard };
-    PurgeRule::new(kind, value, mode, Time::from_millis(at_ms)).map_err(refused)
+    PurgeRule::new(kind, value, mode, Time::from_millis(at_ms)).map_err(|error| error.to_string())
 }
 
 fn refused(error: impl std::fmt::Display) -> PyErr {

@@ -35,6 +35,7 @@ from purge_api.fleet.message import (
     Malformed,
     News,
     Presence,
+    SpreadPurge,
     decoded,
     decoded_news,
     decoded_presence,
@@ -50,7 +51,7 @@ __all__ = ["FleetCounters", "FleetOptions", "Home", "Member"]
 
 PENDING_PURGES_MAX = 4_096
 """Own purges that wait in memory to be published; more are read from the journal."""
-START_S = 5.0
+START_S = 10.0
 """Seconds in which a node that starts must have caught up before it serves what it holds."""
 RETRY_S = 1.0
 """Seconds before what failed is tried again."""
@@ -262,17 +263,16 @@ class Member:
             self._refuse(message, f"it says that it comes from {node}")
             return []
         self._blocks.add(message.sequence, [purge.id for purge in purges])
+        refusal = self._refusal_of(node)
         drafts = []
         for purge in purges:
             if purge.id in self._held:
                 continue
             # Also what is refused is dealt with.
             self._hold(purge.id)
-            try:
-                self._identity(node).require_purge(purge.kind)
-                self._identity(node).require_sites(purge.kind, purge.items, self._sites())
-            except Refused as refused:
-                self._refuse(message, refused.detail)
+            reason = refusal(purge)
+            if reason:
+                self._refuse(message, reason)
                 continue
             drafts.append(
                 Draft(
@@ -312,10 +312,21 @@ class Member:
         self.sequence = last
         await asyncio.to_thread(self._file.save, self._cursor)
 
-    def _identity(self, node: str) -> Identity:
+    def _refusal_of(self, node: str) -> Callable[[SpreadPurge], str]:
+        """Tells why a node may not purge something; an empty text when it may."""
         if not self._options.peers:
-            return Identity(node, frozenset({"purge"}))
-        return self._options.peers.get(node, Identity(node, frozenset()))
+            return lambda _: ""
+        identity, sites = self._options.peers.get(node, Identity(node, frozenset())), self._sites()
+
+        def refusal(purge: SpreadPurge) -> str:
+            try:
+                identity.require_purge(purge.kind)
+                identity.require_sites(purge.kind, purge.items, sites)
+            except Refused as refused:
+                return refused.detail
+            return ""
+
+        return refusal
 
     def _refuse(self, message: Delivered, reason: str) -> None:
         self.counters.refused += 1

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from cache.purge import PurgeRule, canonical
+from cache.purge import check
 from purge_api.record import PurgeRecord
 from purge_api.vocabulary import KINDS
 
@@ -173,7 +173,7 @@ def _purge(purge: Any) -> SpreadPurge:
         raise Malformed("items is a list of strings")
     for item in items:
         try:
-            canonical(PurgeRule(kind, item, soft=False, at_ms=0))
+            check(kind, item)
         except ValueError as error:
             raise Malformed(f"an item is no rule: {error}") from None
     actor = _text(purge, "actor")
