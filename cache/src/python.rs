@@ -83,7 +83,9 @@ impl PyLedger {
             let rule =
                 |(value, epoch): (&String, u64)| Ok(parse_rule(kind, value, soft, at_ms)?.with_epoch(Epoch(epoch)));
             let rules: Vec<PurgeRule> = numbered.map(rule).collect::<Result<_, String>>()?;
-            rules.into_iter().for_each(|rule| drop(self.ledger.apply(rule)));
+            for rule in rules {
+                self.ledger.apply(rule);
+            }
             Ok(())
         })
         .map_err(PyValueError::new_err::<String>)
