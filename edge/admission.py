@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +22,8 @@ from edge.context import Token
 __all__ = ["is_rebound", "local_address", "may_look"]
 
 READ_SCOPE = "read"
+NAMES_MAX = 64
+"""Addresses and names of which it is remembered what they are."""
 
 
 def local_address(request: web.Request) -> str | None:
@@ -53,6 +56,7 @@ def _digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
 
 
+@lru_cache(NAMES_MAX)
 def _is_loopback(address: str) -> bool:
     try:
         return ipaddress.ip_address(address.partition("%")[0]).is_loopback
@@ -60,6 +64,7 @@ def _is_loopback(address: str) -> bool:
         return False
 
 
+@lru_cache(NAMES_MAX)
 def _names_loopback(host: str) -> bool:
     try:
         name = urlsplit(f"//{host}").hostname or ""

@@ -28,6 +28,7 @@ pub mod key;
 pub mod language;
 pub mod ledger;
 pub mod lookup;
+mod marks;
 pub mod object;
 pub mod outcome;
 mod pieces;

@@ -7,8 +7,7 @@
 //! old. Patterns have no name that an object could be looked up by: those that are younger than the object are tried in
 //! turn, which is why they are few. Nothing here takes long, because workers that check an object wait for it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use smallvec::SmallVec;
@@ -16,6 +15,7 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::key::{KeyBuffer, KeyRef, Scheme};
 use crate::ledger::{Epoch, LedgerLimits};
+use crate::marks::{ByName, Mark, Marks, Name, Place};
 use crate::purge_pattern::PurgePattern;
 use crate::purge_rule::{PurgeKind, PurgeMode, PurgeRule, without_port};
 use crate::standing::Standing;
@@ -26,9 +26,6 @@ const RULES_MAX_FLOOR: usize = 8;
 /// Rules that are folded at once.
 const FOLD_RULES_MAX: usize = 256;
 
-/// Hash of what a rule names, different for equal text of different kinds.
-type Name = u128;
-
 /// The name of everything.
 const EVERYTHING: Name = 0;
 const URL_SEED: u64 = 1;
@@ -38,82 +35,10 @@ const SITE_SEED: u64 = 4;
 const WILDCARD_SEED: u64 = 5;
 const REGEX_SEED: u64 = 6;
 
-/// Names are hashes already.
-#[derive(Default)]
-struct AsIs(u64);
-
-impl Hasher for AsIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("names are hashed as one u128");
-    }
-
-    fn write_u128(&mut self, name: u128) {
-        self.0 = name as u64;
-    }
-}
-
-type ByName<V> = HashMap<Name, V, BuildHasherDefault<AsIs>>;
-
-/// Place of a rule among those kept: its epoch, and its number among all rules.
-pub(crate) type Place = (Epoch, u64);
-
-/// The youngest rule of each mode for one name.
-#[derive(Debug, Clone, Copy, Default)]
-struct Mark {
-    hard: Option<Place>,
-    soft: Option<Place>,
-}
-
-impl Mark {
-    /// Whether a rule of `mode` at `place` adds nothing to this mark.
-    fn covers(&self, place: Place, mode: PurgeMode) -> bool {
-        let younger = |own: Option<Place>| own.is_some_and(|own| own > place);
-        younger(self.hard) || (mode == PurgeMode::Soft && younger(self.soft))
-    }
-
-    /// Enters a rule that is not covered; returns the rules it makes superfluous.
-    fn enter(&mut self, place: Place, mode: PurgeMode) -> SmallVec<[Place; 2]> {
-        let mut superfluous = SmallVec::new();
-        match mode {
-            PurgeMode::Soft => superfluous.extend(self.soft.replace(place)),
-            PurgeMode::Hard => {
-                superfluous.extend(self.hard.replace(place));
-                superfluous.extend(self.soft.take_if(|soft| *soft < place));
-            }
-        }
-        superfluous
-    }
-
-    /// Takes a rule out; true when none is left.
-    fn erase(&mut self, place: Place) -> bool {
-        self.hard.take_if(|own| *own == place);
-        self.soft.take_if(|own| *own == place);
-        self.hard.is_none() && self.soft.is_none()
-    }
-
-    fn raise(&mut self, other: &Mark) {
-        self.hard = self.hard.max(other.hard);
-        self.soft = self.soft.max(other.soft);
-    }
-
-    fn standing(&self, born: Epoch) -> Standing {
-        let younger = |place: Option<Place>| place.is_some_and(|(epoch, _)| epoch > born);
-        match (younger(self.hard), younger(self.soft)) {
-            (true, _) => Standing::Hard,
-            (false, true) => Standing::Soft,
-            (false, false) => Standing::Clear,
-        }
-    }
-}
-
 /// The rules of a ledger.
 pub(crate) struct RuleIndex {
     kept: BTreeMap<Place, PurgeRule>,
-    marks: ByName<Mark>,
+    marks: Marks,
     /// Places of the prefix rules.
     prefix_places: BTreeSet<Place>,
     /// For each host with prefix rules, the lengths of its prefixes and how many have each.
@@ -129,14 +54,12 @@ pub(crate) struct RuleIndex {
 }
 
 impl RuleIndex {
-    /// An index with room for twice `rules_max` marks from the start: growing, or clearing away the traces of dropped
-    /// marks in a full table, would make workers wait for some milliseconds. The memory is touched only as it is used.
     pub(crate) fn new(rules_max: usize, tags_ignore_case: bool) -> Self {
         RuleIndex {
             kept: BTreeMap::new(),
-            marks: HashMap::with_capacity_and_hasher(2 * rules_max, BuildHasherDefault::default()),
+            marks: Marks::new(rules_max),
             prefix_places: BTreeSet::new(),
-            prefix_lengths: HashMap::default(),
+            prefix_lengths: ByName::default(),
             patterns: BTreeMap::new(),
             sites: 0,
             next: 0,
@@ -179,7 +102,7 @@ impl RuleIndex {
     pub(crate) fn standing(&self, key: KeyRef<'_>, tags: &Tags, born: Epoch) -> Standing {
         let mut found = Mark::default();
         let mut look = |name: Name| {
-            if let Some(mark) = self.marks.get(&name) {
+            if let Some(mark) = self.marks.get(name) {
                 found.raise(mark);
             }
         };
@@ -282,7 +205,7 @@ impl RuleIndex {
         rule.epoch = Some(epoch);
         let name = self.name_of(&rule);
         let covers = |mark: Option<&Mark>| mark.is_some_and(|mark| mark.covers(place, rule.mode));
-        if covers(self.marks.get(&EVERYTHING)) || covers(self.marks.get(&name)) {
+        if covers(self.marks.get(EVERYTHING)) || covers(self.marks.get(name)) {
             return;
         }
         if rule.kind() == PurgeKind::Prefix {
@@ -293,7 +216,7 @@ impl RuleIndex {
             self.patterns.insert(place, (pattern.clone(), rule.mode));
         }
         self.sites += usize::from(rule.kind() == PurgeKind::Site);
-        let superfluous = self.marks.entry(name).or_default().enter(place, rule.mode);
+        let superfluous = self.marks.enter(name, place, rule.mode);
         self.kept.insert(place, rule);
         for place in superfluous {
             self.discard(place);
@@ -304,11 +227,7 @@ impl RuleIndex {
     fn discard(&mut self, place: Place) -> Option<PurgeRule> {
         let rule = self.kept.remove(&place)?;
         let name = self.name_of(&rule);
-        if let Some(mark) = self.marks.get_mut(&name)
-            && mark.erase(place)
-        {
-            self.marks.remove(&name);
-        }
+        self.marks.erase(name, place);
         if rule.kind() == PurgeKind::Prefix {
             self.prefix_places.remove(&place);
             self.count_prefix(&rule, -1);
