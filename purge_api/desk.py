@@ -173,9 +173,12 @@ async def read_body(request: web.Request) -> bytes:
     too_large = Refused(413, "body", f"the body is longer than {BODY_BYTES_MAX} bytes")
     if (request.content_length or 0) > BODY_BYTES_MAX:
         raise too_large
-    if request.content.is_eof():  # all of it came with the head, as that of most purges
-        return request.content.read_nowait()
     body = bytearray()
+    if request.content.is_eof():  # all of it came with the head, as that of most purges: no clock is needed
+        body += request.content.read_nowait()
+        if len(body) > BODY_BYTES_MAX:
+            raise too_large
+        return bytes(body)
     try:
         async with asyncio.timeout(BODY_SECONDS_MAX):
             async for chunk in request.content.iter_any():
