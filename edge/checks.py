@@ -103,6 +103,8 @@ def _sizes(settings: Settings) -> Iterator[Problem]:
     if limits.request_line_bytes > limits.header_bytes:
         yield Problem(("limits", "request_line"), "a line cannot be larger than the whole head: limits.header_size")
     for name, origin in settings.origin.items():
+        if (origin.hash_by == "header") != (origin.hash_header is not None):
+            yield Problem(("origin", name, "hash_header"), 'goes together with hash_by = "header"')
         deadlines = origin.deadlines
         if deadlines.total_ms < deadlines.connect_ms:
             yield Problem(("origin", name, "deadlines", "total"), "is shorter than connect")

@@ -109,6 +109,12 @@ class NodeSettings(BaseModel):
         le=_HOUR_MS,
         description="How long running requests may take to end after SIGTERM.",
     )
+    zone: str | None = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        description="Where it is; origin servers of the same zone are asked first.",
+    )
     server_timing: bool = Field(
         default=False, description="Whether answers carry Server-Timing; it tells timings to all."
     )

@@ -20,7 +20,7 @@ def to_snapshot(settings: Settings, materials: Materials) -> bytes:
     """The whole snapshot; `materials` must have been read without problems."""
     return orjson.dumps(
         {
-            "node": settings.node.model_dump(),
+            "node": settings.node.model_dump(exclude={"zone"}),
             "listeners": [
                 {
                     "address": address.replace("localhost", "127.0.0.1"),
@@ -39,7 +39,9 @@ def to_snapshot(settings: Settings, materials: Materials) -> bytes:
             "purge": settings.purge.model_dump(),
             "log": {"format": settings.log.format, "path": materials.log_path},
             "pool": settings.pool.model_dump(),
-            "origins": [_origin(name, origin, materials) for name, origin in settings.origin.items()],
+            "origins": [
+                _origin(name, origin, settings.node.zone, materials) for name, origin in settings.origin.items()
+            ],
             "sites": [_site(index, site, materials) for index, site in enumerate(settings.site)],
         }
     )
@@ -53,12 +55,14 @@ def _cache(settings: Settings, materials: Materials) -> dict[str, Any]:
     return cache | {"object_bytes_max": min(cache["object_bytes_max"], cache["memory_bytes"])}
 
 
-def _origin(name: str, origin: OriginSettings, materials: Materials) -> dict[str, Any]:
+def _origin(name: str, origin: OriginSettings, zone: str | None, materials: Materials) -> dict[str, Any]:
     trust = materials.trust[name]
-    flat = {"ca", "server_name", "verify", "client_cert", "client_key"}
+    flat = {"ca", "server_name", "verify", "client_cert", "client_key", "hash_by", "hash_header", "hash_load_percent"}
     return {
         "name": name,
         **origin.model_dump(exclude=flat),
+        "zone": zone,
+        "hash": {"by": origin.hash_by, "header": origin.hash_header, "load_percent": origin.hash_load_percent},
         "tls": {
             "ca_pem": trust.ca_pem,
             "server_name": origin.server_name,

@@ -7,6 +7,7 @@ documentation comes from them, and Rust has none. The field names are those of `
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -26,6 +27,9 @@ _KIB = 1024
 _MIB = 1024 * _KIB
 _MINUTE_MS = 60_000
 _HOUR_MS = 60 * _MINUTE_MS
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+_COOKIE = re.compile(r"[0-9A-Za-z._-]{1,64}")
 
 _TABLE = ConfigDict(strict=True, frozen=True, extra="forbid", populate_by_name=True)
 
@@ -61,6 +65,21 @@ def _server_table(value: object) -> object:
     return {"url": value} if isinstance(value, str) else value
 
 
+def _header_name(name: str) -> str:
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f'expected the name of a header field, got "{name}"')
+    return name.lower()
+
+
+def _cookie_name(name: str) -> str:
+    if not _COOKIE.fullmatch(name):
+        raise ValueError(f'expected letters, digits, ".", "_" and "-", got "{name}"')
+    return name
+
+
+Zone = Annotated[str, Field(min_length=1, max_length=64)]
+
+
 class Server(BaseModel):
     """One server of an origin."""
 
@@ -69,6 +88,10 @@ class Server(BaseModel):
     url: Annotated[str, AfterValidator(_server_url)] = Field(description="Scheme, host and port of the server.")
     weight: int = Field(1, ge=1, le=1000, description="Its share of requests among the servers of this origin.")
     backup: bool = Field(default=False, description="Whether it is used only while no other server is left.")
+    priority: int = Field(
+        0, ge=0, le=9, description="Servers of a higher number are used only while too many of the lower ones are out."
+    )
+    zone: Zone | None = Field(None, description="Where it is; servers in node.zone are asked first.")
 
 
 class Deadlines(BaseModel):
@@ -182,9 +205,37 @@ class OriginSettings(BaseModel):
         list[Annotated[Server, BeforeValidator(_server_table)]],
         Field(min_length=1, max_length=256),
         BeforeValidator(_listed),
-    ] = Field(description="The servers, as URLs or as tables with url, weight and backup.")
-    balance: Literal["round-robin", "least-connections"] = Field(
-        "round-robin", description="How a server is chosen for a request."
+    ] = Field(description="The servers, as URLs or as tables with url, weight, backup, priority and zone.")
+    balance: Literal["round-robin", "least-connections", "two-choices", "hash"] = Field(
+        "round-robin",
+        description="How a server is chosen for a request: by turns; the least busy; the faster and less busy one of"
+        " two at random; the one that a key of the request belongs to.",
+    )
+    hash_by: Literal["url", "client", "header"] = Field(
+        "url",
+        description="The key of balance = \"hash\": host and target, the client's address, or hash_header's value.",
+    )
+    hash_header: Annotated[str, AfterValidator(_header_name)] | None = Field(
+        None, description='The request header field of hash_by = "header".'
+    )
+    hash_load_percent: int = Field(
+        125,
+        ge=100,
+        le=10_000,
+        description='With balance = "hash", the most that a server may have of its fair share of the requests at work;'
+        " what is more goes to the next server of its key.",
+    )
+    sticky_cookie: Annotated[str, AfterValidator(_cookie_name)] | None = Field(
+        None,
+        description="A cookie that binds a client to the server that answered it, for answers that are its own; while"
+        " that server is out, another one answers.",
+    )
+    slow_start_ms: int = Field(
+        10_000,
+        alias="slow_start",
+        ge=0,
+        le=_HOUR_MS,
+        description="How long a server that came by a reload, or came back, takes to get its whole share of requests.",
     )
     ca: str | None = Field(
         None, description="A PEM file with the authorities that are trusted, instead of the system's; beside this file."

@@ -14,6 +14,7 @@ use headland_cache::{
     PurgeRule, RequestFacts, Reuse, Scheme, Standing, Time, VaryFacts, assess, may_serve_on_error,
 };
 use headland_origin::{BodyFault, Fault, RequestBody, Response};
+use http::header::SET_COOKIE;
 use http::{HeaderMap, Method, StatusCode};
 use tokio::sync::oneshot;
 
@@ -386,6 +387,9 @@ fn passed<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, response: Response) -
     trace.origin = Some(Box::new(origin_trace(&response)));
     let mut headers = response.headers;
     take_over(&mut headers, || node.clock.now());
+    if let Some(cookie) = &response.binding {
+        headers.push(&SET_COOKIE, cookie);
+    }
     let content = match response.upgraded {
         Some(upgraded) => Content::Tunnel(upgraded),
         None => Content::Origin(response.body),

@@ -155,7 +155,15 @@ impl<F: OwnedLines> Plan<F> {
         // HEAD is answered from a stored GET, so the fill fetches that.
         let is_get = purpose == Purpose::Fill && self.posted.is_none();
         let method = if is_get { Method::GET } else { self.method.clone() };
-        Request { method, authority, target: self.target.clone(), headers: fields, body, upgrade: self.upgrade.clone() }
+        Request {
+            method,
+            authority,
+            target: self.target.clone(),
+            headers: fields,
+            body,
+            upgrade: self.upgrade.clone(),
+            client: Some(self.client),
+        }
     }
 
     /// One less than the client said; what said nothing more was answered here.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::affinity::Affinity;
 use crate::counters::{Count, Counters, Snapshot};
 use crate::error::FetchError;
 use crate::exchange::{Deadlines, Home};
@@ -65,6 +66,7 @@ impl Failed {
 struct Course {
     ends: Instant,
     interim: Option<Interim>,
+    affinity: Affinity,
     tried: Tried,
     /// Attempts still allowed.
     left: u32,
@@ -123,23 +125,27 @@ impl Client {
         let mut course = Course {
             ends: now + group.deadlines().total,
             interim,
+            affinity: group.affinity(&request),
             tried: Tried::new(),
             left: group.attempts() - 1,
             refreshed: false,
             fresh: false,
         };
-        let (mut place, mut in_flight) = group.choose(&course.tried, now.into_std());
+        let (mut place, mut in_flight) = group.choose(&course.tried, course.affinity, now.into_std());
         loop {
             let failed = match self.attempt(group, place, in_flight, &mut request, &course, now).await {
-                Ok(response) => {
+                Ok(mut response) => {
                     self.keeper.asked(group, place, now, &self.pool, &self.counters);
-                    group.succeeded(place, (now + Duration::from_micros(response.first_byte_micros)).into_std());
+                    let micros = response.first_byte_micros;
+                    group.succeeded(place, micros, (now + Duration::from_micros(micros)).into_std());
+                    response.binding = group.binding(place, course.affinity);
                     return Ok(response);
                 }
                 Err(failed) => failed,
             };
-            now = Instant::now();
-            if blames_server(failed.reused, &failed.error) && group.failed(place, now.into_std()) {
+            let after = now.elapsed();
+            now += after;
+            if blames_server(failed.reused, &failed.error) && group.failed(place, after, now.into_std()) {
                 self.counters.count(Count::Ejection);
             }
             if !self.goes_on(group, &mut course, &request, &failed) {
@@ -149,7 +155,7 @@ impl Client {
                 in_flight = group.begin(place);
             } else {
                 course.tried.push(place);
-                (place, in_flight) = group.choose(&course.tried, now.into_std());
+                (place, in_flight) = group.choose(&course.tried, course.affinity, now.into_std());
             }
         }
     }

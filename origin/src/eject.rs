@@ -40,9 +40,21 @@ pub struct Health {
     ejections: u32,
     ejected_until: Option<Instant>,
     on_probation: bool,
+    /// When it came, or came back, or is to.
+    well_since: Option<Instant>,
 }
 
 impl Health {
+    /// Of a server that joins others at work.
+    pub fn newcomer(now: Instant) -> Self {
+        Health { well_since: Some(now), ..Health::default() }
+    }
+
+    /// Since when it has been in service without a break; none from the start.
+    pub fn well_since(&self) -> Option<Instant> {
+        self.well_since
+    }
+
     pub fn is_ejected(&self, now: Instant) -> bool {
         self.ejected_until.is_some_and(|until| now < until)
     }
@@ -73,6 +85,7 @@ impl Health {
         self.failures = 0;
         self.ejections = self.ejections.saturating_add(1);
         self.ejected_until = Some(now + rules.duration(self.ejections));
+        self.well_since = self.ejected_until;
         self.on_probation = true;
         true
     }

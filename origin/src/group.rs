@@ -8,16 +8,21 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use crate::balance::{Balancer, Candidate};
+use crate::affinity::{Affinity, Ties};
+use crate::balance::{self, Balancer, Candidate};
 use crate::connect::Endpoint;
 use crate::eject::{Health, Rules};
 use crate::exchange::Deadlines;
+use crate::latency::{self, Latency};
+use crate::message::Request;
 use crate::pool::Limits;
 use crate::retry::Budget;
 use crate::settings::{GroupSettings, Http2, PoolSettings, SettingsError};
+use crate::slow_start;
 use crate::tls::TlsIdentity;
 use crate::warmth::Warmth;
 
@@ -33,7 +38,9 @@ const PEAK_FADES: u32 = 32;
 pub struct Group {
     name: Arc<str>,
     servers: Box<[Server]>,
-    turns: Mutex<Balancer>,
+    balancer: Mutex<Balancer>,
+    ties: Ties,
+    slow_start: Duration,
     budget: Mutex<Budget>,
     ejection: Rules,
     attempts: u32,
@@ -56,7 +63,11 @@ pub(crate) struct Warm {
 pub(crate) struct Server {
     pub(crate) site: Site,
     weight: u32,
-    backup: bool,
+    priority: u8,
+    /// In the zone of this node.
+    near: bool,
+    /// What it is told apart by on the ring.
+    identity: u64,
     pub(crate) state: Arc<ServerState>,
 }
 
@@ -80,7 +91,7 @@ pub(crate) struct Site {
 #[derive(Default)]
 pub(crate) struct ServerState {
     in_flight: AtomicU32,
-    health: Mutex<Health>,
+    condition: Mutex<Condition>,
     protocol: AtomicU8,
     /// The address that answered last, of a name with several: asked first next time.
     pub(crate) answered: Mutex<Option<SocketAddr>>,
@@ -89,6 +100,13 @@ pub(crate) struct ServerState {
     peak: AtomicU32,
     /// When it was last asked, in milliseconds since [`EPOCH`]; 0 while nobody looks after it.
     asked_ms: AtomicU64,
+}
+
+/// What its answers have told.
+#[derive(Default)]
+struct Condition {
+    health: Health,
+    latency: Latency,
 }
 
 /// What moments are counted from, where they have to fit into an atomic.
@@ -114,6 +132,8 @@ pub struct ServerStatus {
     pub in_flight: u32,
     pub ejected: bool,
     pub backup: bool,
+    /// How long an answer is expected to take; 0 when that is not known.
+    pub latency_micros: u64,
 }
 
 /// One request that a server is working on; its end is the value's end.
@@ -134,11 +154,15 @@ impl Group {
     }
 
     pub fn servers(&self, now: Instant) -> Vec<ServerStatus> {
-        let status = |server: &Server| ServerStatus {
-            name: server.site.name.clone(),
-            in_flight: server.state.in_flight.load(Relaxed),
-            ejected: server.state.health.lock().is_ejected(now),
-            backup: server.backup,
+        let status = |server: &Server| {
+            let condition = server.state.condition.lock();
+            ServerStatus {
+                name: server.site.name.clone(),
+                in_flight: server.state.in_flight.load(Relaxed),
+                ejected: condition.health.is_ejected(now),
+                backup: server.priority == u8::MAX,
+                latency_micros: condition.latency.expected(now),
+            }
         };
         self.servers.iter().map(status).collect()
     }
@@ -165,24 +189,48 @@ impl Group {
         &self.servers[place]
     }
 
-    /// The server to ask, by balance and health, and not one of `tried` while there is another; it counts as at work
-    /// from now on.
-    pub(crate) fn choose(&self, tried: &Tried, now: Instant) -> (usize, InFlight) {
-        let candidate = |(place, server): (usize, &Server)| Candidate {
-            weight: server.weight,
-            backup: server.backup,
-            in_flight: server.state.in_flight.load(Relaxed),
-            ejected: server.state.health.lock().is_ejected(now),
-            tried: tried.contains(&place),
-        };
+    /// What ties a request to a server.
+    pub(crate) fn affinity(&self, request: &Request) -> Affinity {
+        self.ties.of(request)
+    }
+
+    /// The field that binds the client to the server that answered, where it is not bound to it already.
+    pub(crate) fn binding(&self, place: usize, affinity: Affinity) -> Option<HeaderValue> {
+        let identity = self.servers[place].identity;
+        if affinity.bound == Some(self.ties.bond(identity)) { None } else { self.ties.set_cookie(identity) }
+    }
+
+    /// The server to ask, by what the request is tied to, balance and health, and not one of `tried` while there is
+    /// another; it counts as at work from now on.
+    pub(crate) fn choose(&self, tried: &Tried, affinity: Affinity, now: Instant) -> (usize, InFlight) {
         if self.servers.len() == 1 {
             return (0, self.begin(0));
         }
         // Load is read and raised under one lock, or all workers would find the same server the least busy.
-        let mut turns = self.turns.lock();
+        let mut balancer = self.balancer.lock();
+        let candidate = |(place, server)| self.candidate(server, tried.contains(&place), now);
         let candidates: SmallVec<[Candidate; 8]> = self.servers.iter().enumerate().map(candidate).collect();
-        let place = turns.pick(&candidates).expect("a group has at least one server");
+        let is_bound = |candidate: &Candidate| Some(self.ties.bond(candidate.identity)) == affinity.bound;
+        let bound = affinity.bound.and_then(|_| candidates.iter().position(is_bound));
+        let bound = bound.filter(|&place| !candidates[place].ejected && !candidates[place].tried);
+        let place =
+            bound.or_else(|| balancer.pick(&candidates, affinity.key)).expect("a group has at least one server");
         (place, self.begin(place))
+    }
+
+    fn candidate(&self, server: &Server, tried: bool, now: Instant) -> Candidate {
+        let condition = server.state.condition.lock();
+        let since = condition.health.well_since();
+        Candidate {
+            weight: server.weight * slow_start::percent(since, self.slow_start, now),
+            priority: server.priority,
+            near: server.near,
+            in_flight: server.state.in_flight.load(Relaxed),
+            latency_micros: condition.latency.expected(now),
+            identity: server.identity,
+            ejected: condition.health.is_ejected(now),
+            tried,
+        }
     }
 
     /// The server is at work on one more request.
@@ -195,15 +243,21 @@ impl Group {
         InFlight(state.clone())
     }
 
-    pub(crate) fn succeeded(&self, place: usize, now: Instant) {
-        self.servers[place].state.health.lock().succeeded(now, &self.ejection);
+    /// The server answered, after so long.
+    pub(crate) fn succeeded(&self, place: usize, micros: u64, now: Instant) {
+        let mut condition = self.servers[place].state.condition.lock();
+        condition.health.succeeded(now, &self.ejection);
+        condition.latency.observe(micros, now);
     }
 
-    /// The server failed. True when it is ejected by that.
-    pub(crate) fn failed(&self, place: usize, now: Instant) -> bool {
-        let ejected = self.servers.iter().filter(|server| server.state.health.lock().is_ejected(now)).count();
+    /// The server failed, after so long. True when it is ejected by that.
+    pub(crate) fn failed(&self, place: usize, after: Duration, now: Instant) -> bool {
+        let is_out = |server: &&Server| server.state.condition.lock().health.is_ejected(now);
+        let ejected = self.servers.iter().filter(is_out).count();
         let admitted = self.ejection.admit_another(ejected, self.servers.len());
-        self.servers[place].state.health.lock().failed(now, &self.ejection, admitted)
+        let mut condition = self.servers[place].state.condition.lock();
+        condition.latency.observe(after.max(latency::FAILURE).as_micros() as u64, now);
+        condition.health.failed(now, &self.ejection, admitted)
     }
 
     /// A request came: it pays into the budget for retries.
@@ -240,6 +294,12 @@ impl Server {
 }
 
 impl ServerState {
+    /// Of a server that joins others at work.
+    fn newcomer(now: Instant) -> Self {
+        let condition = Condition { health: Health::newcomer(now), latency: Latency::default() };
+        ServerState { condition: Mutex::new(condition), ..ServerState::default() }
+    }
+
     fn protocol(&self) -> Protocol {
         match self.protocol.load(Relaxed) {
             1 => Protocol::H1,
@@ -300,9 +360,16 @@ impl Group {
         let weights: Vec<u32> = servers.iter().map(|server| server.weight).collect();
         let seed = compile::seed(&settings.name);
         let deadlines = &settings.deadlines;
+        let rules = balance::Rules {
+            balance: settings.balance,
+            ejected_percent_max: settings.ejection.max_percent,
+            hash_load_percent: settings.hash.load_percent,
+        };
         Ok(Arc::new(Group {
             name: settings.name.as_str().into(),
-            turns: Mutex::new(Balancer::new(settings.balance, &weights, settings.ejection.max_percent, seed)),
+            balancer: Mutex::new(Balancer::new(rules, &weights, seed)),
+            ties: compile::ties(settings)?,
+            slow_start: Duration::from_millis(settings.slow_start_ms),
             budget: Mutex::new(Budget::new(settings.retries.budget_percent)),
             ejection: Rules {
                 failures: settings.ejection.failures,

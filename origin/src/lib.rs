@@ -5,8 +5,9 @@
 //! home when both bodies are through.
 //!
 //! The fleet (the other half): which server, which connection, and whether again. [`client::Client::fetch`] awaits;
-//! [`pool`], [`balance`], [`eject`] and [`retry`] decide, with time as an argument.
+//! [`pool`], [`balance`], [`affinity`], [`eject`] and [`retry`] decide, with time as an argument.
 
+pub mod affinity;
 mod arena;
 pub mod balance;
 pub mod client;
@@ -20,6 +21,7 @@ pub mod group;
 pub mod h1;
 pub mod h2;
 mod hop_by_hop;
+mod latency;
 mod lease;
 pub mod message;
 pub mod pool;
@@ -28,6 +30,7 @@ pub mod python;
 pub mod resolve;
 pub mod retry;
 pub mod settings;
+mod slow_start;
 mod timer;
 pub mod tls;
 mod transport;

@@ -4,6 +4,8 @@
 //! removes framing, hop-by-hop and Connection-nominated fields on the way in. Body frames are slices of shared
 //! read buffers of up to 256 KiB: pass them on at once, copy what is kept.
 
+use std::borrow::Cow;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -52,18 +54,33 @@ pub struct Request {
     pub body: RequestBody,
     /// The protocol that the client asks to switch to.
     pub upgrade: Option<HeaderValue>,
+    /// Who asks, where one client does.
+    pub client: Option<IpAddr>,
 }
 
 /// The fields of a request, in the form that its sender had them in.
 #[derive(Debug, Clone)]
 pub enum RequestFields {
     Map(HeaderMap),
-    /// Field lines as HTTP/1.1 writes them, each `name: value` and CRLF, names in lower case. Making a map of what is
+    /// Field lines as HTTP/1.1 writes them, each `name: value` and CRLF, names in any case. Making a map of what is
     /// sent on as it came would cost more than all the rest of a head.
     Text(Vec<u8>),
 }
 
 impl RequestFields {
+    /// The value of the first line of this name.
+    pub fn first(&self, name: &HeaderName) -> Option<Cow<'_, [u8]>> {
+        match self {
+            Self::Map(map) => map.get(name).map(|value| value.as_bytes().into()),
+            Self::Text(text) => text.split(|&byte| byte == b'\n').find_map(|line| {
+                let (known, value) = line.split_at_checked(name.as_str().len())?;
+                let value =
+                    value.strip_prefix(b":").filter(|_| known.eq_ignore_ascii_case(name.as_str().as_bytes()))?;
+                Some(value.trim_ascii().into())
+            }),
+        }
+    }
+
     /// As a map, for a protocol that needs one.
     pub fn to_map(&self) -> HeaderMap {
         match self {
@@ -124,6 +141,9 @@ pub struct Response {
     pub upgraded: Option<h1::Upgraded>,
     /// The server that answered, as named in the settings; set by the client.
     pub server: Arc<str>,
+    /// The value of Set-Cookie that binds a client to that server, for an answer that is one client's own; set by the
+    /// client.
+    pub binding: Option<HeaderValue>,
     /// The connection had served before; set by the client.
     pub reused: bool,
     /// Time spent getting a connection, 0 when one was idle; set by the client.
@@ -141,6 +161,7 @@ impl Response {
             body,
             upgraded: None,
             server: Arc::default(),
+            binding: None,
             reused: false,
             connect_micros: 0,
             first_byte_micros: 0,
@@ -225,5 +246,14 @@ mod tests {
             map.append(name, HeaderValue::from_static(value));
         }
         assert_eq!(text, map);
+    }
+
+    #[test]
+    fn a_field_is_found_in_both() {
+        let text = RequestFields::Text(b"ab: 1\r\nA: 2\r\na: 3\r\n".to_vec());
+        for fields in [RequestFields::Map(text.to_map()), text] {
+            assert_eq!(fields.first(&HeaderName::from_static("a")).as_deref(), Some(b"2".as_slice()));
+            assert_eq!(fields.first(&HeaderName::from_static("b")), None);
+        }
     }
 }

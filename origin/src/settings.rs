@@ -13,6 +13,15 @@ pub struct GroupSettings {
     pub name: String,
     pub servers: Vec<ServerSettings>,
     pub balance: Balance,
+    pub hash: HashSettings,
+    /// The cookie that binds a client to a server; null binds nobody.
+    #[serde(deserialize_with = "or_null")]
+    pub sticky_cookie: Option<String>,
+    /// How long a server that has come, or come back, takes to get its whole share.
+    pub slow_start_ms: u64,
+    /// The zone of this node; null when it is in none.
+    #[serde(deserialize_with = "or_null")]
+    pub zone: Option<String>,
     pub tls: TlsSettings,
     pub http2: Http2,
     pub deadlines: DeadlineSettings,
@@ -32,6 +41,11 @@ pub struct ServerSettings {
     pub weight: u32,
     /// Used only while no other server is left.
     pub backup: bool,
+    /// Servers of a higher number are used only while too many of the lower ones are out.
+    pub priority: u8,
+    /// Where it is; those in the node's own zone come first.
+    #[serde(deserialize_with = "or_null")]
+    pub zone: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -39,6 +53,30 @@ pub struct ServerSettings {
 pub enum Balance {
     RoundRobin,
     LeastConnections,
+    /// The faster and less busy one of two at random.
+    TwoChoices,
+    /// The server that a key of the request belongs to.
+    Hash,
+}
+
+/// How the ring is used, where servers are chosen by a key.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HashSettings {
+    pub by: HashKey,
+    /// The field, where the key is one's value.
+    #[serde(deserialize_with = "or_null")]
+    pub header: Option<String>,
+    /// The most that a server may have of its fair share of the requests at work.
+    pub load_percent: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HashKey {
+    Url,
+    Client,
+    Header,
 }
 
 #[derive(Clone, PartialEq, Eq, Deserialize)]

@@ -25,10 +25,10 @@ def serve(tmp_path):
     pytest.importorskip("_headland", reason="the extension is not built: make develop")
     nodes: list[Headland] = []
 
-    def start(text, version="h1"):
+    def start(text, version="h1", **node):
         file = tmp_path / str(len(nodes)) / "edge.toml"
         file.parent.mkdir()
-        file.write_text(preamble(workers=1) + BASE + text)
+        file.write_text(preamble(workers=1, **node) + BASE + text)
         node = Headland("serve", "--config", file)
         nodes.append(node)
         return Client(node.serving()["http"], version)
@@ -104,6 +104,73 @@ def test_a_backup_is_used_when_nothing_else_is_left(serve, servers):
     ejection = "[origin.app.ejection]\nfailures = 1\nmax_percent = 100"
     client = serve(f'servers = ["http://127.0.0.1:{closed_port()}", {backup}]\n{ejection}\n{budget}')
     assert {client.get("/").body for _ in range(5)} == {b"two"}
+
+
+def _bodies(client, paths):
+    return [client.get(path, host="site.test").body for path in paths]
+
+
+def test_of_two_choices_the_slow_server_is_avoided(serve, servers, gate):
+    client = serve(f'servers = ["{servers[0].url}", "{servers[1].url}"]\nbalance = "two-choices"')
+
+    def late(exchange):
+        gate.wait(0.3)
+        exchange.answer(200, {"Cache-Control": "no-store"}, "one")
+
+    servers[0].at("/", late)
+    # Each is asked once or twice before it is known; after that the slow one rests.
+    assert Counter(_bodies(client, ["/"] * 20))[b"two"] >= 17
+
+
+def test_a_url_belongs_to_one_server_and_moves_only_when_that_is_out(serve, servers):
+    pages = [f"/page?{number}" for number in range(20)]
+    with ScriptedOrigin() as third:
+        for server, name in ((servers[0], "one"), (servers[1], "two"), (third, "three")):
+            server.says("/page", {"Cache-Control": "no-store"}, name)
+        three = f'servers = ["{servers[0].url}", "{servers[1].url}", "{third.url}"]\nbalance = "hash"'
+        client = serve(three)
+        homes = _bodies(client, pages)
+        assert set(homes) == {b"one", b"two", b"three"}
+        assert _bodies(client, pages) == homes
+        assert _bodies(serve(three), pages) == homes, "another node agrees"
+    rest = f'servers = ["{servers[0].url}", "{servers[1].url}"]\nbalance = "hash"'
+    moved = zip(homes, _bodies(serve(rest), pages), strict=True)
+    assert all(before in {after, b"three"} for before, after in moved)
+
+
+def test_a_field_or_the_clients_address_can_be_the_key(serve, servers):
+    two = f'servers = ["{servers[0].url}", "{servers[1].url}"]\nbalance = "hash"\n'
+    client = serve(two + 'hash_by = "header"\nhash_header = "X-User"')
+    homes = {user: {client.get("/", f"X-User: {user}").body for _ in range(4)} for user in "abcdefgh"}
+    assert all(len(home) == 1 for home in homes.values())
+    assert set.union(*homes.values()) == {b"one", b"two"}
+    client = serve(two + 'hash_by = "client"')
+    assert len(set(_bodies(client, ["/"] * 8))) == 1
+
+
+def test_a_cookie_binds_a_client_to_its_server(serve, servers):
+    client = serve(f'servers = ["{servers[0].url}", "{servers[1].url}"]\nsticky_cookie = "HL"')
+    first = client.get("/")
+    cookie = first.headers["set-cookie"].split(";")[0]
+    assert cookie.startswith("HL=")
+    for _ in range(5):
+        again = client.get("/", f"Cookie: a=b; {cookie}")
+        assert (again.body, "set-cookie" in again.headers) == (first.body, False)
+    other = client.get("/", "Cookie: HL=0000000000000000")
+    assert other.headers["set-cookie"].startswith("HL="), "a server that is not there any more is replaced"
+    for server in servers:
+        server.says("/shared", {"Cache-Control": "max-age=60"}, "for all")
+    assert "set-cookie" not in client.get("/shared").headers
+
+
+def test_priorities_and_zones_decide_who_is_asked(serve, servers):
+    far = f'{{ url = "{servers[0].url}", zone = "far" }}'
+    near = f'{{ url = "{servers[1].url}", zone = "here" }}'
+    client = serve(f"servers = [{far}, {near}]", zone="here")
+    assert set(_bodies(client, ["/"] * 6)) == {b"two"}
+    second = f'{{ url = "{servers[0].url}", priority = 1 }}'
+    client = serve(f'servers = [{second}, "{servers[1].url}"]')
+    assert set(_bodies(client, ["/"] * 6)) == {b"two"}
 
 
 @pytest.fixture

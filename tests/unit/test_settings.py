@@ -40,7 +40,9 @@ def test_the_least_configuration_is_whole(tmp_path):
     snapshot = json.loads(configuration.snapshot)
     assert snapshot["node"]["name"] == "pop1"
     assert snapshot["sites"][0]["name"] == "www.example.com"
-    assert snapshot["origins"][0]["servers"] == [{"url": "http://10.0.0.1:80", "weight": 1, "backup": False}]
+    assert snapshot["origins"][0]["servers"] == [
+        {"url": "http://10.0.0.1:80", "weight": 1, "backup": False, "priority": 0, "zone": None}
+    ]
     assert configuration.state_dir is not None
 
 

@@ -37,6 +37,7 @@ fn request(method: Method, target: &'static str) -> Request {
         headers: HeaderMap::new().into(),
         body: RequestBody::Empty,
         upgrade: None,
+        client: None,
     }
 }
 

@@ -70,6 +70,7 @@ fn get() -> Request {
         headers: HeaderMap::new().into(),
         body: RequestBody::Empty,
         upgrade: None,
+        client: None,
     }
 }
 

@@ -3,9 +3,11 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::{Group, Server, Site};
-use crate::settings::{GroupSettings, Http2, ServerSettings, SettingsError};
+use super::{Group, Server, ServerState, Site};
+use crate::affinity::{self, HashBy, Ties};
+use crate::settings::{Balance, GroupSettings, HashKey, Http2, ServerSettings, SettingsError};
 use crate::tls::{ClientCertificate, IdentityError, Protocols, Roots, TlsIdentity, TlsOptions};
 
 /// No duration in the settings is longer: a week, in milliseconds.
@@ -28,6 +30,7 @@ pub(super) fn check(settings: &GroupSettings) -> Result<(), SettingsError> {
         ("pool.lifetime_ms", pool.lifetime_ms, 1),
         ("pool.queue_ms", pool.queue_ms, 0),
         ("ejection.base_ms", settings.ejection.base_ms, 1),
+        ("slow_start_ms", settings.slow_start_ms, 0),
     ];
     for (field, millis, least) in durations {
         if !(least..=MILLIS_MAX).contains(&millis) {
@@ -82,6 +85,32 @@ fn blame(error: &IdentityError) -> SettingsError {
     SettingsError::new(field, error.to_string())
 }
 
+/// How the group ties requests to servers.
+pub(super) fn ties(settings: &GroupSettings) -> Result<Ties, SettingsError> {
+    let hash = &settings.hash;
+    if hash.load_percent < 100 {
+        return Err(SettingsError::new("hash.load_percent", format!("100 at least, got {}", hash.load_percent)));
+    }
+    let by = match (hash.by, &hash.header) {
+        (HashKey::Url, _) => HashBy::Url,
+        (HashKey::Client, _) => HashBy::Client,
+        (HashKey::Header, None) => return Err(SettingsError::new("hash.header", "missing: the key is its value")),
+        (HashKey::Header, Some(name)) => HashBy::Header(
+            name.parse()
+                .map_err(|_| SettingsError::new("hash.header", format!("not the name of a field: `{name}`")))?,
+        ),
+    };
+    let by = Some(by).filter(|_| settings.balance == Balance::Hash);
+    let cookie = settings.sticky_cookie.as_deref();
+    let is_token = |name: &str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    if let Some(name) = cookie.filter(|name| !is_token(name)) {
+        return Err(SettingsError::new("sticky_cookie", format!("not the name of a cookie: `{name}`")));
+    }
+    Ok(Ties::new(by, cookie.map(Into::into), &settings.name))
+}
+
 pub(super) fn servers(settings: &GroupSettings, previous: Option<&Group>) -> Result<Box<[Server]>, SettingsError> {
     let mut identities = Identities::of(previous);
     let mut servers = Vec::with_capacity(settings.servers.len());
@@ -93,8 +122,17 @@ pub(super) fn servers(settings: &GroupSettings, previous: Option<&Group>) -> Res
         }
         let site = site(settings, server, &field, &mut identities)?;
         let known = previous.and_then(|group| group.servers.iter().find(|known| known.site == site));
-        let state = known.map(|known| known.state.clone()).unwrap_or_default();
-        servers.push(Server { site, weight: server.weight, backup: server.backup, state });
+        // One that joins a group which is at work is cold.
+        let joins = || if previous.is_some() { ServerState::newcomer(Instant::now()) } else { ServerState::default() };
+        let state = known.map_or_else(|| Arc::new(joins()), |known| known.state.clone());
+        servers.push(Server {
+            identity: affinity::identity(&server.url),
+            site,
+            weight: server.weight,
+            priority: if server.backup { u8::MAX } else { server.priority },
+            near: settings.zone.is_some() && server.zone == settings.zone,
+            state,
+        });
     }
     Ok(servers.into())
 }

@@ -3,14 +3,23 @@
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::settings::{Balance, DeadlineSettings, EjectionSettings, RetrySettings, ServerSettings, TlsSettings};
+use crate::settings::{
+    Balance, DeadlineSettings, EjectionSettings, HashKey, HashSettings, RetrySettings, ServerSettings, TlsSettings,
+};
 
 /// Settings of a plain group of the given servers, as a starting point for tests.
 pub(crate) fn settings(urls: &[&str]) -> GroupSettings {
     GroupSettings {
         name: "app".into(),
-        servers: urls.iter().map(|&url| ServerSettings { url: url.into(), weight: 1, backup: false }).collect(),
+        servers: urls
+            .iter()
+            .map(|&url| ServerSettings { url: url.into(), weight: 1, backup: false, priority: 0, zone: None })
+            .collect(),
         balance: Balance::RoundRobin,
+        hash: HashSettings { by: HashKey::Url, header: None, load_percent: 125 },
+        sticky_cookie: None,
+        slow_start_ms: 0,
+        zone: None,
         tls: TlsSettings {
             ca_pem: None,
             server_name: None,
@@ -75,8 +84,8 @@ fn a_refusal_names_the_field() {
 fn a_reload_keeps_the_state_of_unchanged_servers_and_of_no_other() {
     let now = Instant::now();
     let before = Group::compile(&settings(&["http://10.0.0.1", "http://10.0.0.2"]), None).unwrap();
-    assert!(!before.failed(0, now));
-    assert!(before.failed(0, now));
+    assert!(!before.failed(0, Duration::ZERO, now));
+    assert!(before.failed(0, Duration::ZERO, now));
     let load = before.begin(0);
     let mut changed = settings(&["http://10.0.0.3", "http://10.0.0.1"]);
     changed.servers[1].weight = 5;
@@ -166,9 +175,11 @@ fn what_may_be_shared_follows_settings_and_experience() {
 fn the_share_of_ejected_servers_stays_within_its_bound() {
     let now = Instant::now();
     let group = Group::compile(&settings(&["http://10.0.0.1", "http://10.0.0.2", "http://10.0.0.3"]), None).unwrap();
-    let ejected: Vec<bool> = (0..3).flat_map(|place| [group.failed(place, now), group.failed(place, now)]).collect();
+    let ejected: Vec<bool> = (0..3)
+        .flat_map(|place| [group.failed(place, Duration::ZERO, now), group.failed(place, Duration::ZERO, now)])
+        .collect();
     assert_eq!(ejected.iter().filter(|&&ejected| ejected).count(), 1);
-    assert!((0..20).all(|_| group.choose(&Tried::new(), now).0 != 0));
+    assert!((0..20).all(|_| group.choose(&Tried::new(), Affinity::default(), now).0 != 0));
     let later = now + Duration::from_secs(2);
-    assert!((0..3).any(|_| group.choose(&Tried::new(), later).0 == 0), "it is tried again");
+    assert!((0..3).any(|_| group.choose(&Tried::new(), Affinity::default(), later).0 == 0), "it is tried again");
 }

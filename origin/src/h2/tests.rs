@@ -52,6 +52,7 @@ fn request(method: Method) -> Request {
         headers: HeaderMap::new().into(),
         body: RequestBody::Empty,
         upgrade: None,
+        client: None,
     }
 }
 

@@ -34,6 +34,7 @@ pub(super) fn request(method: Method) -> Request {
         headers: HeaderMap::new().into(),
         body: RequestBody::Empty,
         upgrade: None,
+        client: None,
     }
 }
 
