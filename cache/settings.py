@@ -44,6 +44,19 @@ class DiskSettings(BaseModel):
         le=256 * _MIB,
         description="The size of one file; objects of more than a quarter of it stay in memory.",
     )
+    index_bytes_max: int = Field(
+        1 * _GIB,
+        alias="index",
+        ge=1 * _MIB,
+        le=256 * _GIB,
+        description="What the index may take in memory, 32 bytes for each response; the oldest responses give way.",
+    )
+    readers: int = Field(
+        8,
+        ge=1,
+        le=256,
+        description="Threads that wait for the disk where the system's page cache does not have what is asked for.",
+    )
 
 
 class CacheSettings(BaseModel):

@@ -167,22 +167,56 @@ def _disk(document: Document) -> Iterator[Metric]:
     disk = document["disk"]
     if disk is None:
         return
-    for name, text, value in (
-        ("store_objects", "Responses stored.", disk["records"]),
-        ("store_bytes", "Bytes used, everything counted.", disk["bytes"]),
-        ("store_capacity_bytes", "Bytes that may be used.", disk["capacity_bytes"]),
+    volumes = disk["volumes"]
+    for name, text, key in (
+        ("store_objects", "Responses stored.", "records"),
+        ("store_bytes", "Bytes used, everything counted.", "bytes"),
+        ("store_capacity_bytes", "Bytes that may be used.", "capacity_bytes"),
     ):
-        yield _gauge(name, text, value, tier="disk")
-    yield _gauge("disk_index_bytes", "Memory of the index of records on disk.", disk["index_bytes"])
-    yield _gauge("disk_in_service", "Whether the disk is written and read.", int(disk["in_service"]))
+        yield _gauge(name, text, sum(volume[key] for volume in volumes), tier="disk")
     yield _counter("disk_hits", "Responses that came back from disk.", disk["hits"])
-    yield _counter("disk_writes", "Responses written.", disk["written"])
-    yield _counter("disk_written_bytes", "Bytes of records written.", disk["written_bytes"])
-    yield _counter("disk_reads", "Records read.", disk["reads"])
-    yield _counter("disk_read_bytes", "Bytes of records read.", disk["read_bytes"])
-    yield _counter("disk_writes_dropped", "Writes that found the queue full.", disk["dropped"])
-    yield _counter("disk_segments_reclaimed", "Segments that made room.", disk["reclaimed"])
-    yield _counters("disk_errors", "What went wrong on disk.", "kind", disk["errors"])
+    for name, text, key in (
+        ("disk_used_bytes", "Bytes of records on the disk.", "bytes"),
+        ("disk_size_bytes", "Bytes that may be used on the disk.", "capacity_bytes"),
+        ("disk_index_bytes", "Memory of the index of records on the disk.", "index_bytes"),
+        ("disk_reads_waiting", "Reads that wait for a thread.", "reads_waiting"),
+    ):
+        yield _by_path(GaugeMetricFamily(f"headland_{name}", text, labels=["path"]), volumes, key)
+    for name, text, key in (
+        ("disk_writes", "Responses written.", "written"),
+        ("disk_written_bytes", "Bytes of records written.", "written_bytes"),
+        ("disk_reads", "Records and pieces read.", "reads"),
+        ("disk_read_bytes", "Bytes of records read.", "read_bytes"),
+        ("disk_reads_refused", "Reads that found too many waiting.", "reads_refused"),
+        ("disk_writes_dropped", "Writes that found the queue full.", "dropped"),
+        ("disk_segments_reclaimed", "Segments that made room.", "reclaimed"),
+    ):
+        yield _by_path(CounterMetricFamily(f"headland_{name}", text, labels=["path"]), volumes, key)
+    yield from _disk_health(volumes, document["bucket_bounds_us"])
+
+
+def _by_path(
+    family: CounterMetricFamily | GaugeMetricFamily, volumes: Sequence[Document], key: str
+) -> CounterMetricFamily | GaugeMetricFamily:
+    for volume in volumes:
+        family.add_metric([volume["path"]], volume[key])
+    return family
+
+
+def _disk_health(volumes: Sequence[Document], bounds: Sequence[int]) -> Iterator[Metric]:
+    service = GaugeMetricFamily("headland_disk_in_service", "Whether the disk is used.", labels=["path", "for"])
+    errors = CounterMetricFamily("headland_disk_errors", "What went wrong on the disk.", labels=["path", "kind"])
+    reads = HistogramMetricFamily("headland_disk_read_seconds", "Reads that waited for the disk.", labels=["path"])
+    writes = HistogramMetricFamily("headland_disk_write_seconds", "Writes of the disk's thread.", labels=["path"])
+    for volume in volumes:
+        path = volume["path"]
+        service.add_metric([path, "writing"], int(volume["is_written"]))
+        service.add_metric([path, "reading"], int(volume["is_read"]))
+        for kind, count in volume["errors"].items():
+            errors.add_metric([path, kind], count)
+        _add_histogram(reads, [path], bounds, volume["read_latency"])
+        _add_histogram(writes, [path], bounds, volume["write_latency"])
+    yield from (service, errors, reads, writes)
 
 
 def _recoding(document: Document) -> Iterator[Metric]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 import pytest
 from prometheus_client import CollectorRegistry
@@ -12,6 +14,29 @@ from edge.context import ReloadState
 from edge.readings import History, Interval, Reading, quantile
 
 BOUNDS_US = [100, 1_000, 10_000]
+
+
+def _volume(path: str) -> dict[str, Any]:
+    return {
+        "path": path,
+        "records": 11,
+        "bytes": 22,
+        "capacity_bytes": 33,
+        "index_bytes": 44,
+        "is_written": path == "/one",
+        "is_read": True,
+        "reads_waiting": 2,
+        "written": 6,
+        "written_bytes": 7,
+        "dropped": 8,
+        "reads": 9,
+        "read_bytes": 10,
+        "reads_refused": 4,
+        "reclaimed": 1,
+        "errors": {"write": 1, "read": 2, "damaged": 3},
+        "read_latency": {"buckets": [0, 1, 7, 0], "sum_us": 50_000},
+        "write_latency": {"buckets": [1, 0, 0, 0], "sum_us": 5},
+    }
 
 
 def document(**changes: object) -> dict:
@@ -46,21 +71,7 @@ def document(**changes: object) -> dict:
         "collapsed": 5,
         "stale_served": {"revalidate": 2, "error": 1},
         "recoding": {"bodies": {"br": 5}, "bytes_in": 50, "bytes_out": 20, "crowded": 1, "failed": 2},
-        "disk": {
-            "records": 11,
-            "bytes": 22,
-            "capacity_bytes": 33,
-            "index_bytes": 44,
-            "in_service": True,
-            "hits": 5,
-            "written": 6,
-            "written_bytes": 7,
-            "dropped": 8,
-            "reads": 9,
-            "read_bytes": 10,
-            "reclaimed": 1,
-            "errors": {"write": 1, "read": 2, "damaged": 3},
-        },
+        "disk": {"hits": 5, "volumes": [_volume("/one"), _volume("/two")]},
         "tables": {"alternates": {"bytes": 7, "forgotten": 3}},
         "origin": {
             "connections_opened": 2,
@@ -142,13 +153,16 @@ def samples():
         ("evictions_total", {"tier": "memory", "reason": "capacity"}, 4),
         ("evictions_total", {"tier": "memory", "reason": "variants"}, 9),
         ("fills_resumed_total", {}, 8),
-        ("store_objects", {"tier": "disk"}, 11),
-        ("store_capacity_bytes", {"tier": "disk"}, 33),
-        ("disk_in_service", {}, 1),
-        ("disk_index_bytes", {}, 44),
+        ("store_objects", {"tier": "disk"}, 22),
+        ("store_capacity_bytes", {"tier": "disk"}, 66),
+        ("disk_in_service", {"path": "/one", "for": "writing"}, 1),
+        ("disk_in_service", {"path": "/two", "for": "writing"}, 0),
+        ("disk_index_bytes", {"path": "/one"}, 44),
+        ("disk_read_seconds_count", {"path": "/two"}, 8),
+        ("disk_write_seconds_count", {"path": "/two"}, 1),
         ("disk_hits_total", {}, 5),
-        ("disk_writes_dropped_total", {}, 8),
-        ("disk_errors_total", {"kind": "damaged"}, 3),
+        ("disk_writes_dropped_total", {"path": "/one"}, 8),
+        ("disk_errors_total", {"path": "/two", "kind": "damaged"}, 3),
         ("origin_connections_opened_ahead_total", {}, 2),
         ("recoded_bodies_total", {"form": "br"}, 5),
         ("recoded_bytes_in_total", {}, 50),

@@ -48,6 +48,31 @@ impl Body {
         Body::from_chunks(data.chunks(CHUNK_BYTES).map(Bytes::copy_from_slice).collect())
     }
 
+    /// One piece of memory of its own, as it is; up to [`CHUNK_BYTES`].
+    pub fn of(piece: Bytes) -> Body {
+        if piece.is_empty() { Body::default() } else { Body::from_chunks(vec![piece]) }
+    }
+
+    /// Copies pieces, one behind the other, into chunks.
+    pub fn gathered(pieces: &[Bytes]) -> Body {
+        let mut left: usize = pieces.iter().map(Bytes::len).sum();
+        let (mut chunks, mut chunk) = (Vec::new(), Vec::with_capacity(left.min(CHUNK_BYTES)));
+        for piece in pieces {
+            let mut piece = &piece[..];
+            while !piece.is_empty() {
+                let (taken, rest) = piece.split_at(piece.len().min(CHUNK_BYTES - chunk.len()));
+                chunk.extend_from_slice(taken);
+                piece = rest;
+                left -= taken.len();
+                if chunk.len() == CHUNK_BYTES || left == 0 {
+                    let next = Vec::with_capacity(left.min(CHUNK_BYTES));
+                    chunks.push(Bytes::from(std::mem::replace(&mut chunk, next)));
+                }
+            }
+        }
+        Body::from_chunks(chunks)
+    }
+
     pub fn len(&self) -> u64 {
         match self.chunks() {
             [] => 0,
@@ -135,6 +160,18 @@ mod tests {
     fn a_body_up_to_one_chunk_is_one_piece() {
         assert_eq!(Body::copy_of(&pattern(CHUNK_BYTES)).chunks().len(), 1);
         assert_eq!(Body::copy_of(&pattern(CHUNK_BYTES + 1)).chunks().len(), 2);
+    }
+
+    #[test]
+    fn gathered_pieces_are_the_same_bytes_in_full_chunks() {
+        let data = pattern(2 * CHUNK_BYTES + 5);
+        for step in [1000, CHUNK_BYTES / 8, CHUNK_BYTES * 3] {
+            let pieces: Vec<Bytes> = data.chunks(step).map(Bytes::copy_from_slice).collect();
+            let body = Body::gathered(&pieces);
+            assert_eq!(body.chunks().len(), 3);
+            assert_eq!(joined(&body, 0..body.len()), data);
+        }
+        assert!(Body::gathered(&[]).is_empty() && Body::of(Bytes::new()).is_empty());
     }
 
     #[test]

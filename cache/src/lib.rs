@@ -60,7 +60,7 @@ pub use alternates::Alternates;
 pub use births::Birth;
 pub use body::Body;
 pub use collapse::{Collapse, CollapseLimits, Join, Lead, Sealed};
-pub use disk::{Admission, DiskLimits, DiskTier, FoundRecord};
+pub use disk::{Admission, DiskLimits, DiskTier};
 pub use early_hints::{EarlyHints, Hints};
 pub use facts::RequestFacts;
 pub use fields::Fields;

@@ -22,6 +22,7 @@ use smallvec::SmallVec;
 use crate::eviction::{Evicted, S3Fifo, SLOT_BYTES, SlotId};
 use crate::key::KeyRef;
 use crate::object::Object;
+mod room;
 
 /// Responses kept per key, for different values of the fields in Vary. The one that arrived first gives way.
 pub const VARIANTS_MAX: usize = 32;
@@ -35,7 +36,7 @@ const SLOTS_PER_LOCK: usize = 256;
 /// Objects that one step of an insertion may evict.
 const EVICTIONS_PER_STEP: usize = 32;
 
-/// The objects stored under one key.
+/// Objects stored under one key.
 pub type Candidates = SmallVec<[Arc<Object>; 2]>;
 
 /// What became of an object that was to be stored.
@@ -224,7 +225,7 @@ impl MemoryStore {
     pub fn stats(&self) -> StoreStats {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         StoreStats {
-            objects: self.shards.iter().map(|shard| shard.len.load(Ordering::Relaxed) as u64).sum(),
+            objects: self.len(),
             bytes: count(&self.used),
             capacity_bytes: self.capacity,
             inserted: count(&self.inserted),

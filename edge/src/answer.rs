@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use crate::metrics::SiteMetrics;
 use crate::recoding::Reader;
 use crate::snapshot::Snapshot;
+use crate::tier::stream::DiskReader;
 
 /// One answer.
 #[derive(Debug)]
@@ -75,6 +76,8 @@ pub enum Content {
     /// A fill under way, or the part of it that is wanted.
     Fill(FillReader),
     Origin(ResponseBody),
+    /// A large body that is read from disk as it is sent, or the part of it that is wanted.
+    Disk(Box<DiskReader>),
     /// What the origin sends to this client alone, in another coding.
     Recoded(Reader),
     /// The origin's side of a tunnel, after its 101.
@@ -90,6 +93,7 @@ impl std::fmt::Debug for Content {
             Content::Parts(_) => "Parts",
             Content::Fill(_) => "Fill",
             Content::Origin(_) => "Origin",
+            Content::Disk(_) => "Disk",
             Content::Recoded(_) => "Recoded",
             Content::Tunnel(_) => "Tunnel",
         })

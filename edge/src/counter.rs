@@ -23,10 +23,8 @@ impl Counter {
     }
 }
 
-/// Buckets of a histogram; the bounds double from [`FIRST_BOUND_US`].
-pub const BUCKETS: usize = 21;
-/// Upper bound of the first bucket, in microseconds.
-pub const FIRST_BOUND_US: u64 = 25;
+/// Those of the disk tier, so that all histograms have the same bounds.
+pub use headland_cache::disk::{BUCKETS, FIRST_BOUND_US};
 
 /// The upper bounds of all buckets but the last, which has none, in microseconds.
 pub fn bounds_us() -> [u64; BUCKETS - 1] {

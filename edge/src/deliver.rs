@@ -49,6 +49,25 @@ pub fn stored(object: &Object, facts: &RequestFacts<'_>, outcome: Outcome, now: 
     select(&object.head, Some(length), facts, trace, object.freshness.response_time(), true, slice)
 }
 
+/// Answers from a response whose body is read from disk as it is sent; `read` gives the bytes from one offset to another.
+pub fn on_disk(
+    object: &Object,
+    length: u64,
+    facts: &RequestFacts<'_>,
+    outcome: Outcome,
+    now: Time,
+    read: impl FnOnce(u64, u64) -> Content,
+) -> Answer {
+    let mut trace = Trace::new(outcome);
+    trace.key_hash = Some(object.key.hash());
+    date(&mut trace, &object.freshness, now);
+    // Several parts would be read one after the other: such a request gets the whole.
+    select(&object.head, Some(length), facts, trace, object.freshness.response_time(), false, |wanted| match wanted {
+        Wanted::Bytes { first, end } => read(first, end),
+        Wanted::Parts(_) => unreachable!("no parts were offered"),
+    })
+}
+
 /// Answers from a fill that has its head; the bytes follow as they arrive.
 pub fn filling(head: &FillHead, reader: FillReader, facts: &RequestFacts<'_>, outcome: Outcome, now: Time) -> Answer {
     let mut trace = Trace::new(outcome);

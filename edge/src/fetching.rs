@@ -412,7 +412,7 @@ pub fn origin_trace(response: &Response) -> OriginTrace {
     }
 }
 
-fn edited(site: &Site, decided: &Decided, mut answer: Answer) -> Answer {
+pub fn edited(site: &Site, decided: &Decided, mut answer: Answer) -> Answer {
     let rules = &site.rules;
     if rules.edits_response(decided) {
         answer.edit(|headers: &mut HeaderMap| rules.edit_response(decided, headers));

@@ -11,7 +11,7 @@ use headland_cache::{
     Standing, Uncacheable,
 };
 use headland_origin::Client;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use crate::access_log::AccessLog;
 use crate::clock::Clock;
@@ -23,7 +23,6 @@ use crate::refill::Refills;
 use crate::request::Found;
 use crate::settings::Settings;
 use crate::snapshot::{Site, Snapshot, certificates};
-use crate::tier;
 use crate::tls::{self, Certificates};
 
 /// The shared state of a node.
@@ -32,8 +31,6 @@ pub struct Node {
     pub store: MemoryStore,
     /// Set when the node starts, where there is one.
     pub disk: OnceLock<Arc<DiskTier>>,
-    /// Turns to read it.
-    pub reads: Arc<Semaphore>,
     pub collapse: Collapse,
     pub uncacheable: Uncacheable,
     pub hints: EarlyHints,
@@ -72,7 +69,6 @@ impl Node {
             clock: Clock::start(),
             store: MemoryStore::new(cache.memory_bytes),
             disk: OnceLock::new(),
-            reads: Arc::new(Semaphore::new(tier::READS_MAX)),
             collapse: Collapse::new(CollapseLimits {
                 followers_max: cache.followers_max as usize,
                 fill_bytes_max: cache.fill_bytes_max,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use headland_cache::disk::{Latency, VolumeReport};
 use headland_cache::{Form, Outcome};
 use headland_origin::counters::FAULT_WORDS;
 use serde_json::{Value, json};
@@ -126,27 +127,40 @@ fn recoding(node: &Node) -> Value {
 /// Null where there is no disk tier.
 fn disk(node: &Node) -> Value {
     let Some(disk) = node.disk.get() else { return Value::Null };
-    let (records, bytes, capacity_bytes) = disk.usage();
-    let counters = disk.counters();
+    let volumes: Vec<Value> = disk.report().map(|report| volume(&report)).collect();
+    json!({"hits": sum(node, |worker| &worker.disk_hits), "volumes": volumes})
+}
+
+fn volume(report: &VolumeReport<'_>) -> Value {
+    let counters = report.counters;
     let count = |counter: &AtomicU64| counter.load(Relaxed);
+    let latency = |latency: &Latency| {
+        let (buckets, sum_us) = latency.totals();
+        HistogramTotal { buckets, sum_us }
+    };
     json!({
-        "records": records,
-        "bytes": bytes,
-        "capacity_bytes": capacity_bytes,
-        "index_bytes": disk.index_bytes(),
-        "in_service": disk.in_service(),
-        "hits": sum(node, |worker| &worker.disk_hits),
+        "path": report.path,
+        "records": report.records,
+        "bytes": report.bytes,
+        "capacity_bytes": report.capacity_bytes,
+        "index_bytes": report.index_bytes,
+        "is_written": report.is_written,
+        "is_read": report.is_read,
+        "reads_waiting": report.reads_waiting,
         "written": count(&counters.written),
         "written_bytes": count(&counters.written_bytes),
         "dropped": count(&counters.dropped),
         "reads": count(&counters.reads),
         "read_bytes": count(&counters.read_bytes),
+        "reads_refused": count(&counters.reads_refused),
         "reclaimed": count(&counters.reclaimed),
         "errors": {
             "write": count(&counters.write_errors),
             "read": count(&counters.read_errors),
             "damaged": count(&counters.damaged),
         },
+        "read_latency": latency(&counters.read_latency),
+        "write_latency": latency(&counters.write_latency),
     })
 }
 

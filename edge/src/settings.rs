@@ -101,6 +101,10 @@ pub struct DiskSettings {
     pub size_bytes: u64,
     pub admission: Admission,
     pub segment_bytes: u64,
+    /// Memory of the index.
+    pub index_bytes_max: u64,
+    /// Threads that may wait for the disk.
+    pub readers: u16,
 }
 
 /// What is written to disk.

@@ -1,31 +1,45 @@
 //! The disk tier at work: opened before the doors, asked when memory has nothing, closed when the last request has ended.
 //!
-//! The disk is read on helper threads. What is found goes into memory and is judged there like anything else that is
-//! stored: the ledger's word, freshness, the request's own directives. So a purge that came meanwhile, also one from
-//! before a restart, is obeyed.
+//! What the page cache has is read at once, everything else by the disk's own threads. What is found is judged like
+//! anything else that is stored: the ledger's word, freshness, the request's own directives. So a purge that came
+//! meanwhile, also one from before a restart, is obeyed.
+//!
+//! A small response goes into memory when there is room for it, or when it is read again before as many others were as
+//! memory has objects: one that is asked for once pushes nothing out. A large one is sent as it is read, and goes into
+//! memory by the same rule once it was read to its end. Whatever has to be validated goes there first.
 
+use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use headland_cache::{Admission, DiskLimits, DiskTier, FoundRecord, Object, Outcome, Standing};
+use headland_cache::disk::{DiskTier, FoundBody, FoundRecord, Patience, Surroundings, VolumeSettings};
+use headland_cache::object::Parts;
+use headland_cache::{Admission, Body, CacheKey, DiskLimits, Object, Outcome, RequestFacts, Standing, Time};
 use headland_origin::RequestBody;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Content};
+use crate::deliver;
 use crate::fetching;
 use crate::forward::OwnedLines;
 use crate::node::Node;
 use crate::plan::Plan;
 use crate::request::Found;
 use crate::settings::{self, DiskSettings};
+use stream::DiskReader;
 
-/// Reads that run at a time, each on a thread.
-pub const READS_MAX: usize = 32;
+pub mod stream;
+mod waiting;
+
 /// How long the writer may take to end.
 const CLOSE_WITHIN: Duration = Duration::from_secs(20);
 
 /// Opens the tier, before anything is served. The error is one sentence.
 pub fn open(node: &Arc<Node>, settings: &DiskSettings) -> Result<(), String> {
-    let limits = DiskLimits { size_bytes: settings.size_bytes, segment_bytes: settings.segment_bytes };
+    let limits = DiskLimits {
+        segment_bytes: settings.segment_bytes,
+        readers: usize::from(settings.readers),
+        index_bytes_max: settings.index_bytes_max,
+    };
     let admission = match settings.admission {
         settings::Admission::Always => Admission::Always,
         settings::Admission::SecondHit => Admission::SecondHit,
@@ -34,12 +48,32 @@ pub fn open(node: &Arc<Node>, settings: &DiskSettings) -> Result<(), String> {
     if node.disk.get().is_some() {
         return Err("cache.disk: it was opened before; a node starts once".to_owned());
     }
-    let tier = Arc::new(DiskTier::open(std::path::Path::new(&settings.path), limits, admission)?);
+    let volume = VolumeSettings { path: settings.path.clone().into(), size_bytes: settings.size_bytes };
+    let tier = Arc::new(DiskTier::open(&[volume], limits, admission, &surroundings(node))?);
     node.ledger.continue_from(tier.newest_birth());
     node.store.continue_generations(tier.first_generation());
     let departures = tier.clone();
     node.store.on_departure(Box::new(move |object, again| departures.evicted(object, again)));
     node.disk.set(tier).map_err(|_| "cache.disk: it was opened twice".to_owned())
+}
+
+/// What the tier has to know of the node, which it does not keep alive.
+fn surroundings(node: &Arc<Node>) -> Surroundings {
+    let begun = Instant::now();
+    let (dated, judge) = (Arc::downgrade(node), Arc::downgrade(node));
+    Surroundings {
+        stopwatch: Arc::new(move || begun.elapsed().as_micros() as u64),
+        now: Arc::new(move || dated.upgrade().map_or(Time::from_millis(0), |node| node.clock.now())),
+        is_worth_keeping: Arc::new(move |parts| judge.upgrade().is_some_and(|node| is_worth_keeping(&node, parts))),
+        // The threads of the disk may wait for the log.
+        tell: Arc::new(|sentence| drop(writeln!(std::io::stderr(), "headland: {sentence}"))),
+    }
+}
+
+/// Neither purged nor expired.
+fn is_worth_keeping(node: &Node, parts: &Parts) -> bool {
+    let standing = node.ledger.standing_of(parts.key.as_ref(), &parts.tags, parts.born);
+    standing != Standing::Hard && parts.freshness.is_fresh(node.clock.now())
 }
 
 /// Writes down what is wanted in memory, and closes the tier.
@@ -52,58 +86,152 @@ pub fn close(node: &Node) {
 /// Answers a request that memory has nothing for, while the disk may.
 pub async fn answer<F: OwnedLines + Clone + Send + Sync + 'static>(node: &Arc<Node>, mut plan: Box<Plan<F>>) -> Answer {
     plan.on_disk = false;
-    let Some(key) = plan.key.clone() else { return fetching::pass(node, plan, RequestBody::Empty).await };
-    // Who waits for a turn waits for the disk.
-    let turn = node.reads.clone().acquire_owned().await;
-    let reader = node.clone();
-    let looked_for = key.clone();
-    let reading = tokio::task::spawn_blocking(move || {
-        let _turn = turn;
-        let disk = reader.disk.get()?;
-        let read = disk.read(looked_for.as_ref(), |vary| vary.matches(&plan.varied()));
-        Some((plan, read))
-    });
-    let Ok(Some((mut plan, read))) = reading.await else {
-        return Answer::error(http::StatusCode::INTERNAL_SERVER_ERROR, "the disk tier is gone");
+    let Some((key, disk)) = plan.key.clone().zip(node.disk.get().cloned()) else {
+        return fetching::pass(node, plan, RequestBody::Empty).await;
     };
-    let stored = match read {
-        Some(read) => into_memory(node, &read).await,
-        None => None,
-    };
-    let found = match stored {
+    let Some(record) = find(&disk, &plan, &key).await else {
         // Another one may have stored it meanwhile, or something else under the key.
-        None => node.find(key.as_ref(), &plan.varied()),
-        Some(object) => match node.ledger.check(&object) {
-            Standing::Hard => {
-                node.forget_object(&object);
-                Found::Purged
-            }
-            standing => {
-                node.metrics.here().disk_hits.bump();
-                Found::Object(object, standing)
-            }
-        },
+        let found = node.find(key.as_ref(), &plan.varied());
+        return judged(node, plan, &key, found).await;
     };
-    let on_disk = matches!(found, Found::Object(..));
-    plan.outcome = plan.outcome_of(node, &key, found);
-    let mut answer = fetching::go_on(node, plan, &key).await;
-    if on_disk && answer.trace.outcome == Outcome::Hit {
-        answer.trace.from_disk = true;
-    }
-    answer
-}
-
-/// Puts what was read into memory; none where something newer is there, or where it was removed while it was read.
-async fn into_memory(node: &Node, read: &FoundRecord) -> Option<Arc<Object>> {
-    let disk = node.disk.get()?;
-    let object = Arc::new(Object::new(read.parts.clone()));
+    let object = object_of(&record);
     if object.freshness.response_time() > node.clock.now() {
         // The clock was set back since: nobody knows how old it is.
         node.forget_object(&object);
-        return None;
+        return judged(node, plan, &key, Found::Nothing).await;
     }
+    let standing = match node.ledger.check(&object) {
+        Standing::Hard => {
+            node.forget_object(&object);
+            return judged(node, plan, &key, Found::Purged).await;
+        }
+        standing => standing,
+    };
+    node.metrics.here().disk_hits.bump();
+    plan.outcome = plan.outcome_of(node, &key, Found::Object(object.clone(), standing));
+    let is_hit = plan.outcome == Outcome::Hit;
+    if is_hit
+        && let FoundBody::Pieces(_) = record.body
+        && !is_recoded(&plan, &object, record.length())
+    {
+        let mut answer = streamed(node, disk, &plan, &object, record);
+        let has_begun = match &mut answer.content {
+            Content::Disk(reader) => reader.begin().await,
+            _ => true,
+        };
+        if has_begun {
+            return answer;
+        }
+        plan.stored = None;
+        return judged(node, plan, &key, Found::Nothing).await;
+    }
+    let is_here = matches!(record.body, FoundBody::Here(_));
+    if plan.stored.is_some() && !(is_hit && is_here && !belongs_into_memory(node, &disk, &object)) {
+        let Some(object) = into_memory(node, &disk, Arc::new(record)).await else {
+            plan.stored = None;
+            let found = node.find(key.as_ref(), &plan.varied());
+            return judged(node, plan, &key, found).await;
+        };
+        plan.stored = Some((object, standing));
+    }
+    let mut answer = fetching::go_on(node, plan, &key).await;
+    answer.trace.from_disk = answer.trace.outcome == Outcome::Hit;
+    answer
+}
+
+/// Looks a record up: at once where the page cache has it, else by another thread.
+async fn find<F: OwnedLines + Clone + Send + Sync + 'static>(
+    disk: &Arc<DiskTier>,
+    plan: &Plan<F>,
+    key: &CacheKey,
+) -> Option<FoundRecord> {
+    let at_once = disk.read(key.as_ref(), |vary| vary.matches(&plan.varied()), Patience::None);
+    if let Ok(found) = at_once {
+        return found;
+    }
+    let (reader, plan, looked_for) = (disk.clone(), plan.clone(), key.clone());
+    let look = move || reader.read(looked_for.as_ref(), |vary| vary.matches(&plan.varied()), Patience::Waits).ok();
+    waiting::submit(disk, key.as_ref(), false, look)?.await.ok()??
+}
+
+/// What is to be done with a request that the disk has nothing for.
+async fn judged<F: OwnedLines + Clone + Send + Sync + 'static>(
+    node: &Arc<Node>,
+    mut plan: Box<Plan<F>>,
+    key: &CacheKey,
+    found: Found,
+) -> Answer {
+    plan.outcome = plan.outcome_of(node, key, found);
+    fetching::go_on(node, plan, key).await
+}
+
+/// The response as it was read; without its body where that is read piece by piece.
+fn object_of(record: &FoundRecord) -> Arc<Object> {
+    let body = match &record.body {
+        FoundBody::Here(bytes) => Body::of(bytes.clone()),
+        FoundBody::Pieces(_) => Body::default(),
+    };
+    Arc::new(Object::new(Parts { body, ..record.parts.clone() }))
+}
+
+/// Whether the client wants it in a form that has to be made from the whole.
+fn is_recoded<F: OwnedLines>(plan: &Plan<F>, object: &Object, length: u64) -> bool {
+    let facts = RequestFacts::gather(&plan.method, &plan.fields);
+    plan.form(&facts, &object.head, Some(length)).is_some()
+}
+
+/// The rule of promotion.
+fn belongs_into_memory(node: &Node, disk: &DiskTier, object: &Object) -> bool {
+    let is_read_again = disk.is_read_again(object.key.as_ref(), node.store.len());
+    is_read_again || node.store.has_room_for(object.weight())
+}
+
+/// A fresh response that is sent as it is read.
+fn streamed<F: OwnedLines + Clone + Send + Sync + 'static>(
+    node: &Arc<Node>,
+    disk: Arc<DiskTier>,
+    plan: &Plan<F>,
+    object: &Arc<Object>,
+    record: FoundRecord,
+) -> Answer {
+    let FoundBody::Pieces(body) = &record.body else { unreachable!("only large bodies are sent as they are read") };
+    let facts = RequestFacts::gather(&plan.method, &plan.fields);
+    let body = body.clone();
+    let length = body.len();
+    let mut answer = deliver::on_disk(object, length, &facts, plan.outcome, node.clock.now(), |first, end| {
+        let is_kept = belongs_into_memory(node, &disk, object);
+        let reader = DiskReader::new(disk, object.key.clone(), body, first, end);
+        let keeper = node.clone();
+        Content::Disk(Box::new(if is_kept { reader.keeping(move |whole| keep(keeper, record, whole)) } else { reader }))
+    });
+    answer.trace.from_disk = true;
+    fetching::edited(&plan.site, &plan.decided_with(&object.head), answer)
+}
+
+/// Puts a body that was read to its end into memory.
+fn keep(node: Arc<Node>, record: FoundRecord, body: Body) {
+    tokio::spawn(async move {
+        insert(&node, &record, body).await;
+    });
+}
+
+/// Reads what is left of a record, and puts it into memory.
+async fn into_memory(node: &Node, disk: &Arc<DiskTier>, record: Arc<FoundRecord>) -> Option<Arc<Object>> {
+    let body = match &record.body {
+        FoundBody::Here(_) => record.whole_body()?,
+        FoundBody::Pieces(_) => {
+            let (reader, key) = (record.clone(), record.parts.key.clone());
+            waiting::submit(disk, key.as_ref(), false, move || reader.whole_body())?.await.ok()??
+        }
+    };
+    insert(node, &record, body).await
+}
+
+/// None where something newer is in memory, or where it was removed while it was read.
+async fn insert(node: &Node, record: &FoundRecord, body: Body) -> Option<Arc<Object>> {
+    let object = Arc::new(Object::new(Parts { body, ..record.parts.clone() }));
     let stored = node.store.insert_absent_in_steps(&object).await;
-    if !disk.is_current(read) {
+    if !record.is_current() {
         node.store.remove_object(&object);
         return None;
     }

@@ -1,70 +1,46 @@
 //! One file of records: written from its beginning to its end, closed by a footer that lists them, then only read.
 //!
-//! A file without a true footer was open when its node ended: it is read record by record up to the last whole one. What
-//! follows that was never finished, and counts as not written.
+//! A file without a true footer was open when its node ended: it is read record by record. What was torn or damaged is
+//! left out, and the search goes on behind it: checksums begin from a seed that only the file's own opening tells, so
+//! that no body can hold bytes that pass for a record.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::hash::BuildHasher;
+use std::io::{self, IoSliceMut, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use xxhash_rust::xxh3::xxh3_64;
+use rustix::io::ReadWriteFlags;
 
-use super::codec::{self, Take};
-use super::index::Place;
-use super::record::{ALIGN_BYTES, HEADER_BYTES, Header, Kind, VERSION};
-use crate::{Body, Epoch};
+use super::codec;
+use super::footer::{Label, Listing, TRAILER_BYTES};
+use super::record::{ALIGN_BYTES, HEADER_BYTES, Head, Header, Kind, Layout, VERSION};
+use crate::{Body, Time};
 
 /// What a segment begins with: a name, and the version of all that follows.
-const OPENING: [u8; 8] = [b'H', b'L', b'S', b'E', b'G', 0, 0, VERSION];
-/// Bytes before the first record.
-pub const OPENING_BYTES: u64 = 8;
-const FOOTER_MAGIC: u64 = u64::from_le_bytes(*b"HLFOOTER");
-const ENTRY_BYTES: usize = 24;
-const TRAILER_BYTES: usize = 48;
-
-/// One record as a footer lists it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Listed {
-    pub kind: Kind,
-    pub hash: u64,
-    pub variant: u32,
-    pub offset: u64,
-    pub length: u64,
-}
-
-/// A segment's records, and the epochs of the ledger that they were born in.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Listing {
-    pub records: Vec<Listed>,
-    pub newest_birth: Epoch,
-    /// [`NO_BIRTH`] while there is none.
-    pub oldest_birth: Epoch,
-    /// Where the next record would begin.
-    pub end: u64,
-}
-
-/// Later than every birth.
-pub const NO_BIRTH: Epoch = Epoch(u64::MAX);
-
-impl Listing {
-    pub fn new() -> Self {
-        Listing { records: Vec::new(), newest_birth: Epoch(0), oldest_birth: NO_BIRTH, end: OPENING_BYTES }
-    }
-
-    /// A record was born then.
-    pub fn born(&mut self, birth: Epoch) {
-        self.newest_birth = self.newest_birth.max(birth);
-        self.oldest_birth = self.oldest_birth.min(birth);
-    }
-}
+const NAME: [u8; 7] = *b"HLSEG\0\0";
+/// Name and version; seed u64, time of its beginning in milliseconds u64, checksum u64.
+const OPENING_BYTES: usize = 32;
+/// Of version 1: name and version alone.
+const FIRST_OPENING_BYTES: usize = 8;
+/// What is read at a time when a segment is searched.
+const STEP_BYTES: usize = 1 << 20;
 
 /// A segment's file.
 #[derive(Debug)]
 pub struct Segment {
     pub id: u32,
+    pub layout: Layout,
     file: File,
     path: PathBuf,
+}
+
+/// Whether a read may wait for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Only what the page cache has: anything else is [`io::ErrorKind::WouldBlock`].
+    None,
+    Waits,
 }
 
 impl Segment {
@@ -79,23 +55,38 @@ impl Segment {
         (Segment::name(id) == name).then_some(id)
     }
 
-    pub fn create(directory: &Path, id: u32) -> io::Result<Segment> {
+    /// Begins a file.
+    pub fn create(directory: &Path, id: u32, now: Time) -> io::Result<Segment> {
         let path = directory.join(Segment::name(id));
         let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-        file.write_all(&OPENING)?;
-        Ok(Segment { id, file, path })
+        // The keys of the standard library's hash maps are random.
+        let seed = std::hash::RandomState::new().hash_one(id);
+        let mut opening = [&NAME[..], &[VERSION]].concat();
+        opening.extend_from_slice(&seed.to_le_bytes());
+        opening.extend_from_slice(&now.as_millis().to_le_bytes());
+        let sum = Layout::FIRST.sum(&opening);
+        opening.extend_from_slice(&sum.to_le_bytes());
+        file.write_all(&opening)?;
+        Ok(Segment { id, layout: Layout { version: VERSION, seed }, file, path })
     }
 
     /// Opens a file that is there; one of another version is an error.
     pub fn open(directory: &Path, id: u32) -> io::Result<Segment> {
         let path = directory.join(Segment::name(id));
         let file = File::open(&path)?;
-        let mut opening = [0; OPENING.len()];
-        file.read_exact_at(&mut opening, 0)?;
-        if opening != OPENING {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is of another version"));
-        }
-        Ok(Segment { id, file, path })
+        let mut name = [0; FIRST_OPENING_BYTES];
+        file.read_exact_at(&mut name, 0)?;
+        let layout = match name.strip_prefix(&NAME) {
+            Some([1]) => Layout::FIRST,
+            Some([VERSION]) => opening(&file)?,
+            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "it is of another version")),
+        };
+        Ok(Segment { id, layout, file, path })
+    }
+
+    /// Where the first record stands.
+    pub fn begin(&self) -> u64 {
+        if self.layout.version == 1 { FIRST_OPENING_BYTES as u64 } else { OPENING_BYTES as u64 }
     }
 
     /// Removes the file; those who are reading it go on.
@@ -107,30 +98,24 @@ impl Segment {
         self.file.write_all_at(bytes, offset)
     }
 
-    pub fn read_at(&self, place: Place) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; place.length as usize];
-        self.file.read_exact_at(&mut bytes, place.offset)?;
-        Ok(bytes)
+    /// Reads exactly so many bytes.
+    pub fn read_at(&self, out: &mut [u8], offset: u64, patience: Patience) -> io::Result<()> {
+        if patience == Patience::Waits {
+            return self.file.read_exact_at(out, offset);
+        }
+        let wanted = out.len();
+        let read = rustix::io::preadv2(&self.file, &mut [IoSliceMut::new(out)], offset, ReadWriteFlags::NOWAIT);
+        match read {
+            Ok(read) if read == wanted => Ok(()),
+            // A part of it, or a file system that cannot say.
+            Ok(_) | Err(rustix::io::Errno::OPNOTSUPP) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Closes the segment behind its last record.
     pub fn finish(&self, listing: &Listing) -> io::Result<()> {
-        let mut out = Vec::with_capacity(listing.records.len() * ENTRY_BYTES + TRAILER_BYTES);
-        let units = |bytes: u64| ((bytes / ALIGN_BYTES as u64) as u32).to_le_bytes();
-        for record in &listing.records {
-            out.extend_from_slice(&record.hash.to_le_bytes());
-            out.extend_from_slice(&record.variant.to_le_bytes());
-            out.extend_from_slice(&units(record.offset));
-            out.extend_from_slice(&units(record.length));
-            out.extend_from_slice(&u32::from(record.kind == Kind::Tombstone).to_le_bytes());
-        }
-        out.extend_from_slice(&listing.end.to_le_bytes());
-        out.extend_from_slice(&(listing.records.len() as u64).to_le_bytes());
-        out.extend_from_slice(&listing.newest_birth.0.to_le_bytes());
-        out.extend_from_slice(&listing.oldest_birth.0.to_le_bytes());
-        out.extend_from_slice(&xxh3_64(&out).to_le_bytes());
-        out.extend_from_slice(&FOOTER_MAGIC.to_le_bytes());
-        self.write_at(&out, listing.end)
+        self.write_at(&listing.bytes(self.layout), listing.end)
     }
 
     /// The records of the segment: from its footer, or one by one.
@@ -138,97 +123,107 @@ impl Segment {
         let length = self.file.metadata()?.len();
         match self.footer(length)? {
             Some(listing) => Ok(listing),
-            None => self.scan(length),
+            None => self.search(length),
         }
     }
 
     fn footer(&self, length: u64) -> io::Result<Option<Listing>> {
-        let Some(at) = length.checked_sub(TRAILER_BYTES as u64).filter(|at| *at >= OPENING_BYTES) else {
+        let Some(at) = length.checked_sub(TRAILER_BYTES as u64).filter(|at| *at >= self.begin()) else {
             return Ok(None);
         };
         let mut trailer = [0; TRAILER_BYTES];
         self.file.read_exact_at(&mut trailer, at)?;
-        let mut take = Take(&trailer);
-        let mut number = || take.u64().expect("a trailer is six numbers");
-        let (end, count, newest_birth, oldest_birth) = (number(), number(), number(), number());
-        let (checksum, magic) = (number(), number());
-        let fits = count.checked_mul(ENTRY_BYTES as u64).and_then(|bytes| bytes.checked_add(end)) == Some(at);
-        if magic != FOOTER_MAGIC || !fits {
+        let Some(begin) = Listing::begin(&trailer).filter(|begin| (self.begin()..=at).contains(begin)) else {
             return Ok(None);
-        }
-        let mut entries = vec![0; (at - end) as usize + TRAILER_BYTES - 16];
-        self.file.read_exact_at(&mut entries, end)?;
-        if xxh3_64(&entries) != checksum {
-            return Ok(None);
-        }
-        let records = entries[..(at - end) as usize].chunks_exact(ENTRY_BYTES).map(listed).collect();
-        let (newest_birth, oldest_birth) = (Epoch(newest_birth), Epoch(oldest_birth));
-        Ok(Some(Listing { records, newest_birth, oldest_birth, end }))
+        };
+        let mut footer = vec![0; (length - begin) as usize];
+        self.file.read_exact_at(&mut footer, begin)?;
+        Ok(Listing::read(self.layout, &footer).filter(|listing| listing.end == begin))
     }
 
-    /// Reads record after record, up to the first that is not whole.
-    fn scan(&self, length: u64) -> io::Result<Listing> {
-        let mut listing = Listing::new();
-        while let Some((header, meta)) = self.head_at(listing.end, length)? {
-            let Some(bytes) = header.record_bytes().filter(|bytes| listing.end + bytes <= length) else { break };
-            let Some((_, birth)) = codec::key_and_birth(&meta) else { break };
-            let variant = match header.kind {
-                Kind::Tombstone => 0,
-                Kind::Response => match codec::decode(&meta, Body::default()) {
-                    Some(parts) => parts.vary.hash() as u32,
-                    None => break,
-                },
-            };
-            // The last record may lack its end; all before it are whole, because they were written in order.
-            let place = Place { segment: self.id, offset: listing.end, length: bytes };
-            if listing.end + bytes == length && !self.is_whole(&header, place)? {
-                break;
+    /// Finds every whole record.
+    fn search(&self, length: u64) -> io::Result<Listing> {
+        let mut listing = Listing::new(self.begin());
+        let mut window = Window { segment: self, length, at: 0, bytes: Vec::new() };
+        let mut at = self.begin();
+        while at + HEADER_BYTES as u64 <= length {
+            match self.record_at(&mut window, at)? {
+                Some((label, birth, record_bytes)) => {
+                    listing.add(&label, at, record_bytes);
+                    if label.kind == Kind::Response {
+                        listing.born(birth);
+                    }
+                    at += record_bytes;
+                    listing.end = at;
+                }
+                // Without a seed, a body might hold what passes for a record.
+                None if self.layout == Layout::FIRST => break,
+                None => at += ALIGN_BYTES as u64,
             }
-            listing.records.push(Listed {
-                kind: header.kind,
-                hash: header.key_hash as u64,
-                variant,
-                offset: listing.end,
-                length: bytes,
-            });
-            if header.kind == Kind::Response {
-                listing.born(birth);
-            }
-            listing.end += bytes;
         }
         Ok(listing)
     }
 
-    fn head_at(&self, offset: u64, length: u64) -> io::Result<Option<(Header, Vec<u8>)>> {
-        if offset + HEADER_BYTES as u64 > length {
-            return Ok(None);
+    /// The record that begins there, if it is whole: but for the last one, its body is looked at when it is read.
+    fn record_at(&self, window: &mut Window<'_>, at: u64) -> io::Result<Option<(Label, crate::Epoch, u64)>> {
+        let header = window.get(at, HEADER_BYTES)?.and_then(|bytes| Header::read(self.layout, bytes.first_chunk()?));
+        let Some(header) = header.filter(|header| at + header.record_bytes() <= window.length) else { return Ok(None) };
+        let Some(bytes) = window.get(at, header.head_bytes())? else { return Ok(None) };
+        let Some(Head { meta, sums, .. }) = header.open(bytes) else { return Ok(None) };
+        let Some((_, birth)) = codec::key_and_birth(meta) else { return Ok(None) };
+        let label = match header.kind {
+            Kind::Tombstone => Some(Label::tombstone(header.key_hash as u64)),
+            Kind::Response => codec::decode(meta, Body::default()).map(|parts| Label::of(&parts)),
+        };
+        let Some(label) = label else { return Ok(None) };
+        if at + header.record_bytes() == window.length {
+            // The last record may lack its end; all before it are whole, because they were written in order.
+            let mut body = vec![0; header.body_bytes as usize];
+            self.file.read_exact_at(&mut body, at + header.head_bytes() as u64)?;
+            if !sums.hold_all(&body) {
+                return Ok(None);
+            }
         }
-        let mut bytes = [0; HEADER_BYTES];
-        self.file.read_exact_at(&mut bytes, offset)?;
-        let Some(header) = Header::read(&bytes) else { return Ok(None) };
-        if offset + (HEADER_BYTES + header.meta_bytes) as u64 > length {
-            return Ok(None);
-        }
-        let mut meta = vec![0; header.meta_bytes];
-        self.file.read_exact_at(&mut meta, offset + HEADER_BYTES as u64)?;
-        Ok(header.holds(&meta).then_some((header, meta)))
-    }
-
-    fn is_whole(&self, header: &Header, place: Place) -> io::Result<bool> {
-        let bytes = self.read_at(place)?;
-        let body = HEADER_BYTES + header.meta_bytes;
-        Ok(header.holds_body(&bytes[body..body + header.body_bytes as usize]))
+        Ok(Some((label, birth, header.record_bytes())))
     }
 }
 
-fn listed(entry: &[u8]) -> Listed {
-    let mut take = Take(entry);
-    let hash = take.u64().expect("an entry has a hash");
-    let mut number = || u64::from(take.u32().expect("and four numbers"));
-    let (variant, offset, length, tombstone) = (number(), number(), number(), number());
-    let bytes = |units: u64| units * ALIGN_BYTES as u64;
-    let kind = if tombstone == 0 { Kind::Response } else { Kind::Tombstone };
-    Listed { kind, hash, variant: variant as u32, offset: bytes(offset), length: bytes(length) }
+/// The layout that a file's opening tells.
+fn opening(file: &File) -> io::Result<Layout> {
+    let mut bytes = [0; OPENING_BYTES];
+    file.read_exact_at(&mut bytes, 0)?;
+    let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+    if Layout::FIRST.sum(&bytes[..24]) != number(24) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "its opening is damaged"));
+    }
+    Ok(Layout { version: VERSION, seed: number(8) })
+}
+
+/// What was read of a segment that is searched.
+struct Window<'s> {
+    segment: &'s Segment,
+    /// Of the file.
+    length: u64,
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window<'_> {
+    /// So many bytes from there on; none beyond the end of the file.
+    fn get(&mut self, at: u64, count: usize) -> io::Result<Option<&[u8]>> {
+        if at + count as u64 > self.length {
+            return Ok(None);
+        }
+        let is_here = at >= self.at && at + count as u64 <= self.at + self.bytes.len() as u64;
+        if !is_here {
+            let ahead = (STEP_BYTES.max(count) as u64).min(self.length - at) as usize;
+            self.bytes.resize(ahead, 0);
+            self.segment.file.read_exact_at(&mut self.bytes, at)?;
+            self.at = at;
+        }
+        let from = (at - self.at) as usize;
+        Ok(Some(&self.bytes[from..from + count]))
+    }
 }
 
 #[cfg(test)]

@@ -1,29 +1,61 @@
 //! The tier on a real file system.
 #![allow(clippy::unwrap_used)]
 
+use super::segment::Segment;
 use super::segment::tests::Scratch;
 use super::*;
-use crate::fixtures::{in_language, key, parts};
+use crate::fixtures::{NOW, in_language, key, parts};
+use crate::object::Parts;
 use crate::{CacheKey, Object};
 
-const LIMITS: DiskLimits = DiskLimits { size_bytes: 1 << 20, segment_bytes: 1 << 17 };
+const SIZE_BYTES: u64 = 1 << 20;
+const LIMITS: DiskLimits = DiskLimits { segment_bytes: 1 << 17, readers: 1, index_bytes_max: 1 << 20 };
 const LONG: Duration = Duration::from_secs(10);
 
 fn object(target: &str, body_bytes: usize) -> Arc<Object> {
     Arc::new(Object::new(parts("h", target, body_bytes)))
 }
 
+/// Of a node whose clock stands.
+fn surroundings() -> Surroundings {
+    Surroundings {
+        stopwatch: Arc::new(|| 0),
+        now: Arc::new(|| NOW),
+        is_worth_keeping: Arc::new(|parts| parts.freshness.is_fresh(NOW)),
+        tell: Arc::new(|_| ()),
+    }
+}
+
+fn try_open(scratch: &Scratch, limits: DiskLimits, admission: Admission) -> Result<DiskTier, String> {
+    let volume = VolumeSettings { path: scratch.0.clone(), size_bytes: SIZE_BYTES };
+    DiskTier::open(&[volume], limits, admission, &surroundings())
+}
+
 fn open(scratch: &Scratch) -> DiskTier {
-    DiskTier::open(&scratch.0, LIMITS, Admission::Always).unwrap()
+    try_open(scratch, LIMITS, Admission::Always).unwrap()
 }
 
 fn read(tier: &DiskTier, key: &CacheKey) -> Option<Parts> {
-    tier.read(key.as_ref(), |_| true).map(|found| found.parts)
+    let found = tier.read(key.as_ref(), |_| true, Patience::Waits).unwrap()?;
+    Some(Parts { body: found.whole_body()?, ..found.parts })
+}
+
+fn shared(tier: &DiskTier) -> &volume::Shared {
+    &tier.volumes[0].shared
+}
+
+fn counters(tier: &DiskTier) -> &Counters {
+    &shared(tier).counters
+}
+
+/// Records, and their bytes.
+fn usage(tier: &DiskTier) -> (usize, u64) {
+    (shared(tier).index.len(), shared(tier).bytes.load(Relaxed))
 }
 
 /// Waits until the writer has taken everything.
 fn settle(tier: &DiskTier) {
-    while tier.shared.queued_bytes.load(Relaxed) > 0 {
+    while shared(tier).queued_bytes.load(Relaxed) > 0 {
         std::thread::yield_now();
     }
 }
@@ -47,7 +79,7 @@ fn what_was_written_is_there_after_a_restart() {
         let found = read(&tier, &object.key).unwrap();
         assert_eq!(format!("{found:?}"), format!("{:?}", object.parts()));
     }
-    assert_eq!(tier.usage().0, 3);
+    assert_eq!(usage(&tier).0, 3);
     assert!(read(&tier, &key("h", "/d")).is_none());
     assert!(tier.first_generation() > 0);
 }
@@ -107,7 +139,7 @@ fn a_removal_reaches_what_still_waits_to_be_written() {
 #[test]
 fn what_is_newer_follows_what_still_waits_to_be_written() {
     let scratch = Scratch::new("follows");
-    let tier = DiskTier::open(&scratch.0, LIMITS, Admission::SecondHit).unwrap();
+    let tier = try_open(&scratch, LIMITS, Admission::SecondHit).unwrap();
     tier.evicted(&object("/a", 10), true);
     tier.stored(&object("/a", 20));
     settle(&tier);
@@ -118,15 +150,15 @@ fn what_is_newer_follows_what_still_waits_to_be_written() {
 fn what_was_read_is_current_until_it_is_removed_or_replaced() {
     let scratch = Scratch::new("current");
     let tier = open(&scratch);
-    let found = |target: &str| tier.read(key("h", target).as_ref(), |_| true).unwrap();
+    let found = |target: &str| tier.read(key("h", target).as_ref(), |_| true, Patience::Waits).unwrap().unwrap();
     tier.stored(&object("/a", 10));
     tier.stored(&object("/b", 10));
     settle(&tier);
     let (a, b) = (found("/a"), found("/b"));
-    assert!(tier.is_current(&a) && tier.is_current(&b));
+    assert!(a.is_current() && b.is_current());
     tier.remove(key("h", "/a").as_ref());
     tier.stored(&object("/b", 20));
-    assert!(!tier.is_current(&a) && !tier.is_current(&b));
+    assert!(!a.is_current() && !b.is_current());
 }
 
 #[test]
@@ -137,10 +169,11 @@ fn variants_are_told_apart() {
     let tier = open(&scratch);
     let length = |language: &str| {
         let wanted = variant(language, 0);
-        tier.read(wanted.key.as_ref(), |vary| *vary == wanted.vary).map(|found| found.parts.body.len())
+        let found = tier.read(wanted.key.as_ref(), |vary| *vary == wanted.vary, Patience::Waits);
+        found.unwrap().map(|found| found.length())
     };
     assert_eq!([length("de"), length("en"), length("fr")], [Some(30), Some(20), None]);
-    assert_eq!(tier.usage().0, 2);
+    assert_eq!(usage(&tier).0, 2);
 }
 
 #[test]
@@ -155,7 +188,7 @@ fn a_damaged_record_is_a_miss_and_counted() {
     let tier = open(&scratch);
     assert!(read(&tier, &key("h", "/a")).is_none());
     assert!(read(&tier, &key("h", "/b")).is_some());
-    assert_eq!(tier.counters().damaged.load(Relaxed), 1);
+    assert_eq!(counters(&tier).damaged.load(Relaxed), 1);
     assert!(!tier.contains(key("h", "/a").as_ref()), "it is not looked for again");
 }
 
@@ -181,15 +214,15 @@ fn the_size_is_kept_and_what_is_asked_for_stays() {
         if number % 20 == 0 {
             settle(&tier);
             assert!(read(&tier, &popular.key).is_some(), "{number}");
-            assert!(tier.usage().1 <= LIMITS.size_bytes);
+            assert!(usage(&tier).1 <= SIZE_BYTES);
         }
     }
     settle(&tier);
-    assert!(tier.counters().reclaimed.load(Relaxed) > 5);
+    assert!(counters(&tier).reclaimed.load(Relaxed) > 5);
     assert!(read(&tier, &key("h", "/0")).is_none());
     assert!(read(&tier, &key("h", "/1990")).is_some());
     let files = std::fs::read_dir(&scratch.0).unwrap().count();
-    assert!(files <= 1 + (LIMITS.size_bytes / LIMITS.segment_bytes) as usize, "{files} files");
+    assert!(files <= 1 + (SIZE_BYTES / LIMITS.segment_bytes) as usize, "{files} files");
     tier.close(LONG);
     drop(tier);
     assert!(read(&open(&scratch), &popular.key).is_some());
@@ -208,7 +241,7 @@ fn what_is_too_large_is_not_written_and_outdates_what_is() {
 #[test]
 fn only_what_was_asked_for_again_is_written_on_second_hit() {
     let scratch = Scratch::new("second");
-    let tier = DiskTier::open(&scratch.0, LIMITS, Admission::SecondHit).unwrap();
+    let tier = try_open(&scratch, LIMITS, Admission::SecondHit).unwrap();
     tier.stored(&object("/a", 10));
     tier.evicted(&object("/b", 10), false);
     tier.evicted(&object("/c", 10), true);
@@ -222,10 +255,60 @@ fn only_what_was_asked_for_again_is_written_on_second_hit() {
 }
 
 #[test]
+fn what_is_fetched_again_soon_after_it_left_is_written_on_second_hit() {
+    let scratch = Scratch::new("ghosts");
+    let tier = try_open(&scratch, LIMITS, Admission::SecondHit).unwrap();
+    tier.evicted(&object("/a", 10), false);
+    tier.stored(&object("/a", 10));
+    tier.stored(&object("/b", 10));
+    settle(&tier);
+    assert!(read(&tier, &key("h", "/a")).is_some() && read(&tier, &key("h", "/b")).is_none());
+}
+
+#[test]
+fn the_index_keeps_its_bound() {
+    let scratch = Scratch::new("index-bound");
+    let tier = try_open(&scratch, DiskLimits { index_bytes_max: 32 * 100, ..LIMITS }, Admission::Always).unwrap();
+    for number in 0..500 {
+        tier.stored(&object(&format!("/{number}"), 500));
+    }
+    settle(&tier);
+    assert!(usage(&tier).0 <= 100, "{} records", usage(&tier).0);
+    assert!(read(&tier, &key("h", "/499")).is_some() && read(&tier, &key("h", "/0")).is_none());
+}
+
+#[test]
+fn a_large_body_is_read_piece_by_piece_and_a_lost_piece_ends_it() {
+    let scratch = Scratch::new("pieces");
+    let limits = DiskLimits { segment_bytes: 1 << 21, ..LIMITS };
+    let tier = try_open(&scratch, limits, Admission::Always).unwrap();
+    let bytes: Vec<u8> = (0..500_000_u32).map(|at| (at / 3 % 251) as u8).collect();
+    let large = Arc::new(Object::new(Parts { body: crate::Body::copy_of(&bytes), ..parts("h", "/large", 0) }));
+    tier.stored(&large);
+    settle(&tier);
+    let found = tier.read(large.key.as_ref(), |_| true, Patience::Waits).unwrap().unwrap();
+    let FoundBody::Pieces(body) = &found.body else { panic!("it is large") };
+    assert_eq!((body.len(), body.pieces(), body.piece_of(300_000)), (500_000, 4, (2, 300_000 - (2 << 17))));
+    let piece = |number| body.piece(number, Patience::Waits);
+    assert_eq!((0..4).map(|number| piece(number).unwrap()).collect::<Vec<_>>().concat(), bytes);
+    // What was just written is in the page cache.
+    assert_eq!(body.piece(3, Patience::None).unwrap(), bytes[3 << 17..]);
+    let path = scratch.0.join(Segment::name(1));
+    let mut file = std::fs::read(&path).unwrap();
+    let at = file.len() - 1000;
+    file[at] ^= 1;
+    std::fs::write(&path, file).unwrap();
+    assert!(piece(0).is_ok());
+    assert_eq!(piece(3), Err(NoPiece::Lost));
+    assert_eq!(counters(&tier).damaged.load(Relaxed), 1);
+    assert!(!tier.contains(large.key.as_ref()) && found.whole_body().is_none());
+}
+
+#[test]
 fn a_second_node_is_refused() {
     let scratch = Scratch::new("lock");
     let tier = open(&scratch);
-    let error = DiskTier::open(&scratch.0, LIMITS, Admission::Always).err().unwrap();
+    let error = try_open(&scratch, LIMITS, Admission::Always).err().unwrap();
     assert!(error.ends_with("another node has it"), "{error}");
     drop(tier);
     open(&scratch);
@@ -239,10 +322,10 @@ fn a_disk_that_fails_is_taken_out_of_service() {
     std::fs::write(scratch.0.join(Segment::name(1)), b"").unwrap();
     tier.stored(&object("/a", 10));
     settle(&tier);
-    while tier.in_service() {
+    while !shared(&tier).write_failed.load(Relaxed) {
         std::thread::yield_now();
     }
-    assert_eq!(tier.counters().write_errors.load(Relaxed), 1);
+    assert_eq!(counters(&tier).write_errors.load(Relaxed), 1);
     tier.stored(&object("/b", 10));
     assert!(read(&tier, &key("h", "/b")).is_none());
 }
@@ -260,7 +343,7 @@ fn no_rule_is_needed_for_what_was_born_before_the_oldest_here() {
     let scratch = Scratch::new("oldest");
     let tier = open(&scratch);
     let born = |target, epoch| Arc::new(Object::new(Parts { born: Epoch(epoch), ..parts("h", target, 10) }));
-    assert_eq!(tier.oldest_birth(), segment::NO_BIRTH);
+    assert_eq!(tier.oldest_birth(), NO_BIRTH);
     tier.stored(&born("/a", 7));
     tier.stored(&born("/b", 9));
     settle(&tier);

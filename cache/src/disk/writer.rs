@@ -1,20 +1,21 @@
-//! The one thread that writes: records to the end of the open segment, and room made before there is none.
+//! The one thread of a volume that writes: records to the end of the open segment, and room made before there is none.
 //!
 //! Segments are filled in turn. When the next one would exceed the size, the oldest goes; what was asked for in it since
-//! it was written is carried over to the open one, within a bound, so that what is popular stays. An error of the disk
-//! ends the writing for good: what is there is still read.
+//! it was written is carried over to the open one, within a bound, so that what is popular stays; what has expired or was
+//! purged is not. An error of the disk ends the writing for good: what is there is still read.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, SyncSender};
 
+use super::DiskLimits;
 use super::codec;
+use super::footer::{Label, Listed, Listing, NO_BIRTH};
 use super::index::Place;
-use super::record::{ALIGN_BYTES, Header, Kind};
-use super::segment::{Listed, Listing, NO_BIRTH, OPENING_BYTES, Segment};
-use super::{DiskLimits, Shared};
+use super::record::{Draft, Kind, Layout};
+use super::segment::{Patience, Segment};
+use super::volume::Shared;
 use crate::Epoch;
 use crate::key::CacheKey;
 use crate::object::Object;
@@ -33,45 +34,51 @@ pub enum Job {
 
 /// The writer's own things.
 pub struct Writer {
-    pub shared: Arc<Shared>,
-    pub directory: PathBuf,
-    pub limits: DiskLimits,
-    pub open: Option<Open>,
-    pub next_id: u32,
+    shared: Arc<Shared>,
+    limits: DiskLimits,
+    size_bytes: u64,
+    /// What the index may hold.
+    records_max: usize,
+    open: Option<Open>,
+    next_id: u32,
+    /// The record in the making.
+    record: Vec<u8>,
 }
 
 /// The segment that is being written.
-pub struct Open {
+struct Open {
     segment: Arc<Segment>,
     listing: Listing,
 }
 
 impl Writer {
+    pub fn new(shared: Arc<Shared>, limits: DiskLimits, size_bytes: u64, records_max: usize, next_id: u32) -> Self {
+        Writer { shared, limits, size_bytes, records_max, open: None, next_id, record: Vec::new() }
+    }
+
     /// Takes jobs until it is told to stop, or nobody can ask any more.
     pub fn run(mut self, jobs: &Receiver<Job>) {
         while let Ok(job) = jobs.recv() {
             if let Job::Stop(stopped) = job {
                 let closed = self.close();
-                self.note(&closed);
+                self.note(closed);
                 // Who asked may have given up waiting.
                 let _ = stopped.send(());
                 return;
             }
-            if self.shared.failed.load(Relaxed) {
-                self.forget(&job);
-                continue;
+            if !self.shared.write_failed.load(Relaxed) {
+                let done = self.take(&job);
+                self.note(done);
             }
-            let done = self.take(&job);
-            self.note(&done);
+            self.forget(&job);
         }
         let closed = self.close();
-        self.note(&closed);
+        self.note(closed);
     }
 
-    fn note(&self, done: &io::Result<()>) {
-        if done.is_err() {
-            self.shared.counters.write_errors.fetch_add(1, Relaxed);
-            self.shared.failed.store(true, Relaxed);
+    fn note(&self, done: io::Result<()>) {
+        if let Err(error) = done {
+            self.shared.has_failed_to_write(&error);
         }
     }
 
@@ -88,31 +95,49 @@ impl Writer {
     }
 
     fn take(&mut self, job: &Job) -> io::Result<()> {
-        let done = match job {
+        match job {
             Job::Write(object) => self.write(object),
             Job::Bury(key) => {
-                let (bytes, hash) = tombstone(key);
+                let hash = key.hash() as u64;
                 self.shared.index.remove(hash);
-                self.append(&bytes, Kind::Tombstone, hash, 0).map(drop)
+                let mut meta = Vec::new();
+                codec::put_text(&mut meta, key.as_ref().bytes());
+                meta.extend_from_slice(&0_u64.to_le_bytes());
+                let draft = Draft { kind: Kind::Tombstone, key_hash: key.hash(), variant: 0, meta: &meta };
+                self.append(&Label::tombstone(hash), meta.len() as u64, |layout, out| {
+                    draft.write(layout, std::iter::empty(), out);
+                })
+                .map(drop)
             }
             Job::Stop(_) => Ok(()),
-        };
-        self.forget(job);
-        done
+        }
+    }
+
+    /// Keeps the index within its bound: the oldest records go.
+    fn make_room_in_index(&mut self) -> io::Result<()> {
+        while self.shared.index.len() >= self.records_max {
+            if !self.reclaim_oldest()? {
+                // Only the open segment is left.
+                self.close()?;
+                if !self.reclaim_oldest()? {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn write(&mut self, object: &Object) -> io::Result<()> {
+        self.make_room_in_index()?;
         let meta = codec::encode(object.parts());
-        let chunks = || object.body.chunks().iter().map(|chunk| &**chunk);
-        let header = Header::of(Kind::Response, object.key.hash(), &meta, chunks());
-        let mut bytes = Vec::with_capacity(header.record_bytes().unwrap_or(0) as usize);
-        bytes.extend_from_slice(&header.bytes());
-        bytes.extend_from_slice(&meta);
-        chunks().for_each(|chunk| bytes.extend_from_slice(chunk));
-        let (hash, variant) = (object.key.hash() as u64, object.vary.hash() as u32);
-        let place = self.append(&bytes, Kind::Response, hash, variant)?;
+        let label = Label::of(object.parts());
+        let draft = Draft { kind: Kind::Response, key_hash: object.key.hash(), variant: label.variant, meta: &meta };
+        let weight = meta.len() as u64 + object.body.len();
+        let place = self.append(&label, weight, |layout, out| {
+            draft.write(layout, object.body.chunks().iter().map(|chunk| &**chunk), out);
+        })?;
         self.born(object.born);
-        self.shared.index.insert(hash, variant, place);
+        self.shared.index.insert(label.hash, label.variant, place);
         self.shared.counters.written.fetch_add(1, Relaxed);
         self.shared.counters.written_bytes.fetch_add(place.length, Relaxed);
         Ok(())
@@ -126,10 +151,9 @@ impl Writer {
         }
     }
 
-    /// Writes a record, padded, to the end of the open segment.
-    fn append(&mut self, bytes: &[u8], kind: Kind, hash: u64, variant: u32) -> io::Result<Place> {
-        let length = (bytes.len() as u64).next_multiple_of(ALIGN_BYTES as u64);
-        let full = |open: &Open| open.listing.end + length > self.limits.segment_bytes;
+    /// Writes a record of meta and body of `weight` bytes to the end of the open segment.
+    fn append(&mut self, label: &Label, weight: u64, make: impl FnOnce(Layout, &mut Vec<u8>)) -> io::Result<Place> {
+        let full = |open: &Open| open.listing.end + record_bytes(weight) > self.limits.segment_bytes;
         if self.open.as_ref().is_some_and(full) {
             self.close()?;
         }
@@ -137,18 +161,14 @@ impl Writer {
             self.open_next()?;
         }
         let open = self.open.as_mut().expect("it was opened just now");
-        let offset = open.listing.end;
-        let mut padded;
-        let bytes = if bytes.len() as u64 == length {
-            bytes
-        } else {
-            padded = bytes.to_vec();
-            padded.resize(length as usize, 0);
-            &padded
-        };
-        open.segment.write_at(bytes, offset)?;
+        self.record.clear();
+        make(open.segment.layout, &mut self.record);
+        let (offset, length) = (open.listing.end, self.record.len() as u64);
+        let Shared { counters, surroundings, .. } = &*self.shared;
+        let write = || open.segment.write_at(&self.record, offset);
+        counters.write_latency.time(&surroundings.stopwatch, write)?;
+        open.listing.add(label, offset, length);
         open.listing.end += length;
-        open.listing.records.push(Listed { kind, hash, variant, offset, length });
         self.shared.bytes.fetch_add(length, Relaxed);
         Ok(Place { segment: open.segment.id, offset, length })
     }
@@ -159,11 +179,13 @@ impl Writer {
 
     /// Makes room for a segment, then opens it.
     fn open_next(&mut self) -> io::Result<()> {
-        let segment = Arc::new(Segment::create(&self.directory, self.next_id)?);
+        let now = (self.shared.surroundings.now)();
+        let segment = Arc::new(Segment::create(&self.shared.path, self.next_id, now)?);
         self.next_id += 1;
         self.shared.segments.write().insert(segment.id, segment.clone());
-        self.open = Some(Open { segment, listing: Listing::new() });
-        while self.shared.bytes.load(Relaxed) + self.limits.segment_bytes > self.limits.size_bytes {
+        let listing = Listing::new(segment.begin());
+        self.open = Some(Open { segment, listing });
+        while self.shared.bytes.load(Relaxed) + self.limits.segment_bytes > self.size_bytes {
             if !self.reclaim_oldest()? {
                 break;
             }
@@ -181,10 +203,7 @@ impl Writer {
         for record in &listing.records {
             let place = Place { segment: oldest.id, offset: record.offset, length: record.length };
             let wanted = self.shared.index.is_wanted(record.hash, place) && record.length <= left;
-            if wanted && self.has_room(record.length) {
-                let bytes = oldest.read_at(place)?;
-                let carried = self.append(&bytes, record.kind, record.hash, record.variant)?;
-                self.shared.index.insert(record.hash, record.variant, carried);
+            if wanted && self.has_room(record.length) && self.carry_over(record, place)? {
                 left -= record.length;
             } else {
                 self.shared.index.remove_at(record.hash, place);
@@ -197,25 +216,38 @@ impl Writer {
         }
         self.shared.segments.write().remove(&oldest.id);
         self.shared.births.lock().remove(&oldest.id);
-        self.shared.bytes.fetch_sub(listing.end - OPENING_BYTES, Relaxed);
+        self.shared.bytes.fetch_sub(listing.end - oldest.begin(), Relaxed);
         self.shared.counters.reclaimed.fetch_add(1, Relaxed);
         oldest.delete()?;
         Ok(true)
     }
 
+    /// Writes a record anew; not one that is damaged, expired or purged.
+    fn carry_over(&mut self, record: &Listed, place: Place) -> io::Result<bool> {
+        let Ok(Some(found)) = self.shared.record(record.hash, place, Patience::Waits) else { return Ok(false) };
+        if !(self.shared.surroundings.is_worth_keeping)(&found.parts) {
+            return Ok(false);
+        }
+        let Some(body) = found.whole_body() else { return Ok(false) };
+        let object = Object::new(crate::object::Parts { body, ..found.parts });
+        let (meta, label) = (codec::encode(object.parts()), Label::of(object.parts()));
+        let draft = Draft { kind: Kind::Response, key_hash: object.key.hash(), variant: label.variant, meta: &meta };
+        let carried = self.append(&label, record.length, |layout, out| {
+            draft.write(layout, object.body.chunks().iter().map(|chunk| &**chunk), out);
+        })?;
+        // Unless it was removed meanwhile.
+        self.shared.index.move_to(record.hash, place, carried);
+        Ok(true)
+    }
+
     /// Whether the open segment can take so much without another being opened in the middle of making room.
     fn has_room(&self, length: u64) -> bool {
-        self.open.as_ref().is_some_and(|open| open.listing.end + length <= self.limits.segment_bytes)
+        self.open.as_ref().is_some_and(|open| open.listing.end + record_bytes(length) <= self.limits.segment_bytes)
     }
 }
 
-/// A tombstone's record.
-fn tombstone(key: &CacheKey) -> (Vec<u8>, u64) {
-    let mut meta = Vec::new();
-    codec::put_text(&mut meta, key.as_ref().bytes());
-    meta.extend_from_slice(&0_u64.to_le_bytes());
-    let header = Header::of(Kind::Tombstone, key.hash(), &meta, std::iter::empty());
-    let mut bytes = header.bytes().to_vec();
-    bytes.extend_from_slice(&meta);
-    (bytes, key.hash() as u64)
+/// At most so many bytes has a record of that much meta and body.
+fn record_bytes(weight: u64) -> u64 {
+    use super::record::{ALIGN_BYTES, HEADER_BYTES, PIECE_BYTES};
+    weight + (HEADER_BYTES + ALIGN_BYTES) as u64 + (weight / PIECE_BYTES as u64 + 1) * 8
 }

@@ -12,6 +12,7 @@ use http_body::{Body, Frame};
 
 use crate::answer::Content;
 use crate::recoding::Reader;
+use crate::tier::stream::DiskReader;
 
 /// Content that is read to its end.
 pub enum Source {
@@ -20,6 +21,7 @@ pub enum Source {
     Fill(FillReader),
     Origin(ResponseBody),
     Recoded(Reader),
+    Disk(Box<DiskReader>),
 }
 
 /// One step of content.
@@ -44,6 +46,7 @@ impl Source {
             Content::Fill(reader) => Source::Fill(reader),
             Content::Origin(body) => Source::Origin(body),
             Content::Recoded(reader) => Source::Recoded(reader),
+            Content::Disk(reader) => Source::Disk(reader),
         }
     }
 
@@ -54,6 +57,7 @@ impl Source {
             Source::Fill(reader) => Pin::new(reader).poll_frame(cx).map(piece),
             Source::Origin(body) => Pin::new(body).poll_frame(cx).map(piece),
             Source::Recoded(reader) => reader.poll(cx),
+            Source::Disk(reader) => reader.poll(cx),
         }
     }
 }

@@ -202,7 +202,12 @@ fn fits_at_once(answer: &Answer) -> bool {
     match &answer.content {
         Content::Empty | Content::Text(_) => true,
         Content::Stored(_, range) => range.end - range.start <= AT_ONCE_BYTES,
-        Content::Parts(_) | Content::Fill(_) | Content::Origin(_) | Content::Recoded(_) | Content::Tunnel(_) => false,
+        Content::Parts(_)
+        | Content::Fill(_)
+        | Content::Origin(_)
+        | Content::Recoded(_)
+        | Content::Disk(_)
+        | Content::Tunnel(_) => false,
     }
 }
 
