@@ -16,6 +16,7 @@ pub mod fill;
 pub mod forgetting;
 pub mod forward;
 pub mod h1;
+pub mod h3;
 pub mod hop_by_hop;
 pub mod interims;
 pub mod limits;

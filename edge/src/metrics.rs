@@ -41,6 +41,16 @@ impl Protocol {
     }
 }
 
+/// Refused requests, by reason.
+#[derive(Debug)]
+pub struct Refused(pub [Counter; Reason::ALL.len()]);
+
+impl Default for Refused {
+    fn default() -> Self {
+        Refused(std::array::from_fn(|_| Counter::default()))
+    }
+}
+
 /// What one worker counts, whatever the site.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -48,7 +58,7 @@ pub struct WorkerMetrics {
     pub ttfb: [Histogram; Outcome::WORDS.len()],
     pub duration: [Histogram; Outcome::WORDS.len()],
     pub response_bytes: [Counter; Outcome::WORDS.len()],
-    pub refused: [Counter; Reason::ALL.len()],
+    pub refused: Refused,
     pub collapsed: Counter,
     pub stored: Counter,
     pub not_stored: Counter,

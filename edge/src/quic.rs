@@ -105,6 +105,7 @@ fn transport(limits: &Limits) -> TransportConfig {
         .max_concurrent_bidi_streams(VarInt::from_u32(limits.h2_streams_max))
         .max_concurrent_uni_streams(VarInt::from_u32(UNI_STREAMS_MAX))
         .stream_receive_window(VarInt::from_u32(limits.h2_window_bytes))
+        .send_window(h3::outlet::UNACKNOWLEDGED_BYTES_MAX)
         .receive_window(VarInt::from_u32(limits.h2_window_bytes.saturating_mul(2)))
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(idle.ok());

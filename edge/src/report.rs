@@ -18,7 +18,7 @@ pub fn report(node: &Node) -> Value {
     json!({
         "uptime_ms": node.clock.uptime_ms(),
         "requests": requests(node),
-        "refused": by_word(node, Reason::ALL.map(Reason::word), |worker| &worker.refused),
+        "refused": by_word(node, Reason::ALL.map(Reason::word), |worker| &worker.refused.0),
         "bucket_bounds_us": bounds_us(),
         "ttfb": histograms(node, |worker| &worker.ttfb),
         "duration": histograms(node, |worker| &worker.duration),

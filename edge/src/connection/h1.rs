@@ -134,7 +134,7 @@ impl Connection {
                 Err(End::Quiet) => After::Drop,
                 Err(End::Late) => self.refuse(StatusCode::REQUEST_TIMEOUT, "the request head took too long").await,
                 Err(End::Refused(refusal)) => {
-                    self.node.metrics.here().refused[refusal.reason.index()].bump();
+                    self.node.metrics.here().refused.0[refusal.reason.index()].bump();
                     let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
                     self.refuse(status, refusal.reason.word()).await
                 }

@@ -1,264 +1,205 @@
 //! An HTTP/3 connection (RFC 9114): each request is a stream and a task. The steps, the cache and the log are those of the
-//! other protocols; flow control is QUIC's.
+//! other protocols; framing is `crate::h3`, flow control is QUIC's.
+//!
+//! A connection ends in two steps. The client is told that no request will be taken any more, and what is under way then
+//! is still served; then it is told which requests were taken, and the connection closes when all of them have been
+//! answered and the client has acknowledged every answer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use h3::error::Code;
-use h3::server::{RequestResolver, RequestStream};
 use headland_cache::Scheme;
-use headland_origin::RequestBody;
-use http::{HeaderMap, Method, StatusCode};
-use http_body_util::combinators::UnsyncBoxBody;
 use quinn::crypto::rustls::HandshakeData;
+use quinn::{Connection, RecvStream, SendStream, VarInt};
+use tokio::sync::Notify;
+use tokio::time::Instant as TokioInstant;
 
-use super::content::{Piece, Source};
-use super::exchange::{Asked, Sent, done};
-use super::{Peer, count, head};
-use crate::answer::{Answer, Content, Trace};
-use crate::deliver::has_content;
-use crate::fetching;
-use crate::interims::Interims;
+use super::deadline::Deadline;
+use super::{Peer, count};
+use crate::h3::{Code, VARINT_MAX, go_away, settings};
 use crate::metrics::Protocol;
 use crate::node::Node;
-use crate::plan::Plan;
-use crate::request::{Next, Received, Scratch, walk};
-use crate::snapshot::Snapshot;
 
+mod exchange;
+mod inlet;
+pub(crate) mod outlet;
+mod streams;
 mod uploaded;
 
-use uploaded::Uploaded;
+/// The last request stream there could be: a GOAWAY that rejects nothing yet (RFC 9114 section 5.2).
+const LAST_STREAM: u64 = VARINT_MAX - 3;
+/// How long requests that were on their way to us are still taken after that.
+const NOTICE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-type Connection = h3::server::Connection<h3_quinn::Connection, Bytes>;
-type Outlet = RequestStream<h3_quinn::SendStream<Bytes>, Bytes>;
-type Inlet = RequestStream<h3_quinn::RecvStream, Bytes>;
+/// What one connection's streams share.
+struct Door {
+    node: Arc<Node>,
+    quic: Connection,
+    peer: Peer,
+    /// Requests that are not answered, or whose answer is not acknowledged.
+    open: AtomicU32,
+    emptied: Notify,
+    /// Requests that the client gave up, less those that it let come to an end.
+    given_up: AtomicU32,
+    /// The largest field section that the client takes.
+    section_bytes_max: AtomicU64,
+}
 
-/// How long the requests of a connection may take to end after it was told to go away.
-const GOAWAY_WAIT: Duration = Duration::from_secs(10);
+/// A request that is under way.
+struct Open(Arc<Door>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if self.0.open.fetch_sub(1, Relaxed) == 1 {
+            self.0.emptied.notify_waiters();
+        }
+    }
+}
 
 /// Serves a connection to its end.
-pub async fn serve(node: Arc<Node>, quic: quinn::Connection, address: SocketAddr) {
+pub async fn serve(node: Arc<Node>, quic: Connection, address: SocketAddr) {
     count(&node, Protocol::H3);
-    node.metrics.here().tls_full.bump();
     let data = quic.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
     let sni = data.and_then(|data| data.server_name).map(|name| name.to_ascii_lowercase().into_boxed_str());
-    let peer = Arc::new(Peer { address, scheme: Scheme::Https, sni });
-    let mut builder = h3::server::builder();
-    builder.max_field_section_size(node.snapshot().limits.h2_header_list_bytes.into()).send_grease(false);
-    let Ok(connection) = builder.build(h3_quinn::Connection::new(quic)).await else { return };
-    run(node, connection, peer).await;
+    let door = Arc::new(Door {
+        node,
+        quic,
+        peer: Peer { address, scheme: Scheme::Https, sni },
+        open: AtomicU32::new(0),
+        emptied: Notify::new(),
+        given_up: AtomicU32::new(0),
+        section_bytes_max: AtomicU64::new(u64::MAX),
+    });
+    if let Some(control) = door.open_control().await {
+        tokio::spawn(streams::watch(door.clone()));
+        door.run(control).await;
+    }
+    door.fail(Code::NoError);
 }
 
-async fn run(node: Arc<Node>, mut connection: Connection, peer: Arc<Peer>) {
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = node.drain.begins() => break,
-            accepted = connection.accept() => accepted,
-        };
-        // A connection that breaks a rule has been closed with the reason.
-        let Ok(Some(resolver)) = accepted else { return };
-        tokio::spawn(request(node.clone(), peer.clone(), resolver));
+impl Door {
+    /// Our control stream, SETTINGS first (section 6.2.1). QPACK needs no streams of ours: there is no dynamic table.
+    async fn open_control(&self) -> Option<SendStream> {
+        let snapshot = self.node.snapshot();
+        let within = Duration::from_millis(snapshot.limits.header_ms.into());
+        tokio::time::timeout(within, async {
+            let mut control = self.quic.open_uni().await.ok()?;
+            control.write_chunk(settings(snapshot.limits.h2_header_list_bytes)).await.ok()?;
+            Some(control)
+        })
+        .await
+        .ok()?
     }
-    // Told to go away: no new requests, and those under way end.
-    if connection.shutdown(0).await.is_ok() {
-        let rest = async { while let Ok(Some(_)) = connection.accept().await {} };
-        drop(tokio::time::timeout(GOAWAY_WAIT, rest).await);
-    }
-}
 
-/// One request, from its head to the end of its answer.
-async fn request(node: Arc<Node>, peer: Arc<Peer>, resolver: RequestResolver<h3_quinn::Connection, Bytes>) {
-    let snapshot = node.snapshot();
-    let within = Duration::from_millis(snapshot.limits.header_ms.into());
-    let Ok(Ok((request, stream))) = tokio::time::timeout(within, resolver.resolve_request()).await else { return };
-    let started = Instant::now();
-    let (outlet, inlet) = stream.split();
-    let (parts, ()) = request.into_parts();
-    let exchange = Exchange { node, snapshot, peer, parts, started, outlet };
-    exchange.run(inlet).await;
-}
-
-/// One stream.
-struct Exchange {
-    node: Arc<Node>,
-    snapshot: Arc<Snapshot>,
-    peer: Arc<Peer>,
-    parts: http::request::Parts,
-    started: Instant,
-    outlet: Outlet,
-}
-
-impl Exchange {
-    async fn run(mut self, inlet: Inlet) {
-        if let Some(answer) = self.refusal() {
-            return self.answer(answer).await;
-        }
-        let next = walk(&self.node, &self.snapshot, &mut Scratch::default(), self.received());
-        match next {
-            Next::Answer(answer, refresh) => {
-                fetching::refresh(&self.node, refresh);
-                self.answer(answer).await;
+    /// Takes requests until the connection ends, or has to.
+    async fn run(self: &Arc<Self>, mut control: SendStream) {
+        let mut draining = std::pin::pin!(self.node.drain.begins());
+        let mut deadline = Deadline::default();
+        let (mut next, mut served) = (0, 0_u32);
+        let until = loop {
+            if !deadline.is_set() {
+                deadline.set(Instant::now(), self.idle());
             }
-            Next::Purge(purge) => {
-                let answer = self.node.purges.purge(purge).await;
-                self.answer(answer).await;
-            }
-            Next::Fetch(plan) => {
-                let answer = self.fetch(plan, inlet).await;
-                self.answer(answer).await;
-            }
-        }
-    }
-
-    /// The authority wins over Host (RFC 9114 section 4.3.1).
-    fn authority(&self) -> &[u8] {
-        match self.parts.uri.authority() {
-            Some(authority) => authority.as_str().as_bytes(),
-            None => self.parts.headers.get(http::header::HOST).map_or(&[], |value| value.as_bytes()),
-        }
-    }
-
-    fn target(&self) -> &[u8] {
-        self.parts.uri.path_and_query().map_or(b"/", |target| target.as_str().as_bytes())
-    }
-
-    /// Whether a body is to be expected: it is announced, or the method has one. What comes beside that is not read.
-    fn has_body(&self) -> bool {
-        match self.length() {
-            Some(length) => length > 0,
-            None => matches!(self.parts.method, Method::POST | Method::PUT | Method::PATCH),
-        }
-    }
-
-    fn length(&self) -> Option<u64> {
-        self.parts.headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-    }
-
-    fn received(&self) -> Received<'_, HeaderMap> {
-        Received {
-            method: &self.parts.method,
-            scheme: self.peer.scheme,
-            authority: self.authority(),
-            target: self.target(),
-            fields: &self.parts.headers,
-            protocol: Protocol::H3,
-            client: self.peer.address.ip(),
-            sni: self.peer.sni.as_deref(),
-            has_body: self.has_body(),
-            upgrade: None,
-            now: self.node.clock.at(self.started),
-        }
-    }
-
-    /// What the codec let through and we do not.
-    fn refusal(&self) -> Option<Answer> {
-        if self.parts.method == Method::CONNECT {
-            return Some(Answer::error(StatusCode::NOT_IMPLEMENTED, "this is no forward proxy"));
-        }
-        if self.parts.headers.len() > self.snapshot.limits.header_count as usize {
-            return Some(Answer::error(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many header fields"));
-        }
-        if self.length().is_some_and(|length| length > self.snapshot.limits.body_bytes_max) {
-            return Some(Answer::error(StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large"));
-        }
-        None
-    }
-
-    async fn fetch(&mut self, mut plan: Box<Plan<HeaderMap>>, inlet: Inlet) -> Answer {
-        let body = if self.has_body() {
-            let uploaded = Uploaded::new(inlet, &self.snapshot.limits);
-            RequestBody::Stream { body: UnsyncBoxBody::new(uploaded), length: self.length() }
-        } else {
-            RequestBody::Empty
-        };
-        let interims = Arc::<Interims>::default();
-        plan.interim = Some(interims.begin());
-        let mut fetched = std::pin::pin!(fetching::fetch(self.node.clone(), plan, body));
-        loop {
-            let mut told = Vec::new();
-            let answer = std::future::poll_fn(|cx| {
-                let answer = fetched.as_mut().poll(cx);
-                told = interims.take(cx);
-                if answer.is_pending() && told.is_empty() {
-                    return std::task::Poll::Pending;
-                }
-                std::task::Poll::Ready(match answer {
-                    std::task::Poll::Ready(answer) => Some(answer),
-                    std::task::Poll::Pending => None,
-                })
-            })
-            .await;
-            for (status, headers) in told {
-                let mut response = http::Response::new(());
-                *response.status_mut() = status;
-                *response.headers_mut() = headers;
-                // A stream that is gone shows when its answer is sent.
-                drop(self.outlet.send_response(response).await);
-            }
-            if let Some(answer) = answer {
-                return answer;
-            }
-        }
-    }
-
-    /// Sends an answer as fast as the client takes it.
-    async fn answer(mut self, mut answer: Answer) {
-        if let Content::Tunnel(_) = answer.content {
-            answer = Answer::error(StatusCode::BAD_GATEWAY, "the origin switched protocols unasked");
-        }
-        let content = std::mem::replace(&mut answer.content, Content::Empty);
-        let mut sent =
-            Sent { status: answer.status.as_u16(), bytes: 0, first: self.started, last: self.started, complete: false };
-        let ends = !has_content(&self.parts.method, answer.status) || matches!(content, Content::Empty);
-        let response = head::response(&self.node, &self.snapshot, true, &mut answer);
-        let begun = self.outlet.send_response(response).await.is_ok();
-        sent.first = Instant::now();
-        sent.complete = begun && (ends || self.send_all(Source::of(content), answer.length, &mut sent.bytes).await);
-        if sent.complete {
-            sent.complete = self.outlet.finish().await.is_ok();
-        } else {
-            // What is short must never look whole.
-            self.outlet.stop_stream(Code::H3_INTERNAL_ERROR);
-        }
-        sent.last = Instant::now();
-        self.done(&answer.trace, &sent);
-    }
-
-    async fn send_all(&mut self, mut source: Source, announced: Option<u64>, sent: &mut u64) -> bool {
-        let stall = Duration::from_millis(self.snapshot.limits.write_stall_ms.into());
-        loop {
-            match std::future::poll_fn(|cx| source.poll(cx)).await {
-                Piece::Data(data) if data.is_empty() => {}
-                Piece::Data(data) => {
-                    *sent += data.len() as u64;
-                    if !matches!(tokio::time::timeout(stall, self.outlet.send_data(data)).await, Ok(Ok(()))) {
-                        return false;
+            tokio::select! {
+                biased;
+                () = &mut draining => break self.node.drain.deadline(),
+                accepted = self.quic.accept_bi() => {
+                    let Ok(stream) = accepted else { return };
+                    deadline.clear();
+                    next = self.begin(stream);
+                    served += 1;
+                    if served >= self.node.snapshot().limits.requests_per_connection_max {
+                        break Instant::now() + self.idle();
                     }
                 }
-                Piece::Broken => return false,
-                Piece::End | Piece::Trailers(_) if announced.is_some_and(|announced| announced != *sent) => {
-                    return false;
+                () = std::future::poll_fn(|cx| deadline.poll(cx)) => {
+                    deadline.clear();
+                    if self.open.load(Relaxed) == 0 {
+                        break Instant::now() + self.idle();
+                    }
                 }
-                Piece::Trailers(trailers) => return self.outlet.send_trailers(trailers).await.is_ok(),
-                Piece::End => return true,
+            }
+        };
+        let leaving = tokio::time::timeout_at(TokioInstant::from_std(until), self.leave(&mut control, next));
+        // An answer that takes longer than the drain is cut off by it.
+        drop(leaving.await);
+    }
+
+    /// Serves one stream in a task of its own; the id of the next one.
+    fn begin(self: &Arc<Self>, (send, receive): (SendStream, RecvStream)) -> u64 {
+        self.open.fetch_add(1, Relaxed);
+        let next = u64::from(VarInt::from(send.id())) + 4;
+        tokio::spawn(exchange::serve(Open(self.clone()), send, receive));
+        next
+    }
+
+    /// Lets every request that was taken come to its end, and takes no more.
+    async fn leave(self: &Arc<Self>, control: &mut SendStream, mut next: u64) {
+        if control.write_chunk(go_away(LAST_STREAM)).await.is_err() {
+            return;
+        }
+        let notice = (self.quic.rtt() * 2).clamp(NOTICE.0, NOTICE.1);
+        let on_their_way = async {
+            while let Ok(stream) = self.quic.accept_bi().await {
+                next = self.begin(stream);
+            }
+        };
+        drop(tokio::time::timeout(notice, on_their_way).await);
+        // Section 5.2: requests from here on were not processed and may be sent again elsewhere.
+        if control.write_chunk(go_away(next)).await.is_err() {
+            return;
+        }
+        loop {
+            tokio::select! {
+                () = self.empties() => return,
+                accepted = self.quic.accept_bi() => {
+                    let Ok((mut send, mut receive)) = accepted else { return };
+                    // Streams that are closed already need no telling.
+                    drop(send.reset(code(Code::RequestRejected)));
+                    drop(receive.stop(code(Code::RequestRejected)));
+                }
             }
         }
     }
 
-    fn done(&self, trace: &Trace, sent: &Sent) {
-        let asked = Asked {
-            method: &self.parts.method,
-            host: self.authority(),
-            target: self.target(),
-            fields: &self.parts.headers,
-            protocol: Protocol::H3,
-            http10: false,
-            client: self.peer.address.ip(),
-            started: self.started,
-        };
-        done(&self.node, &asked, trace, sent);
+    /// Ends when no request is under way.
+    async fn empties(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.open.load(Relaxed) == 0 {
+                return;
+            }
+            emptied.await;
+        }
     }
+
+    /// Ends the connection; the first reason stands.
+    fn fail(&self, reason: Code) {
+        self.quic.close(code(reason), b"");
+    }
+
+    /// The client gave a request up before it was answered. It may, but not all the time (RFC 9114 section 10.5).
+    fn gave_up(&self) {
+        let given_up = self.given_up.fetch_add(1, Relaxed) + 1;
+        if given_up > self.node.snapshot().limits.h2_resets_max && self.quic.close_reason().is_none() {
+            self.node.metrics.here().connections_flooded.bump();
+            self.fail(Code::ExcessiveLoad);
+        }
+    }
+
+    /// The client let a request come to its end.
+    fn let_end(&self) {
+        // All streams of a connection are served by one thread: nothing comes between these two.
+        self.given_up.store(self.given_up.load(Relaxed).saturating_sub(1), Relaxed);
+    }
+
+    fn idle(&self) -> Duration {
+        Duration::from_millis(self.node.snapshot().limits.idle_ms.into())
+    }
+}
+
+fn code(code: Code) -> VarInt {
+    VarInt::from_u32(code as u32)
 }

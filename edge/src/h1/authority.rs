@@ -9,7 +9,7 @@ use std::str::FromStr;
 use crate::limits::AUTHORITY_BYTES_MAX;
 
 /// Whether the value is `host` or `host:port`.
-pub(super) fn is_authority(value: &[u8]) -> bool {
+pub(crate) fn is_authority(value: &[u8]) -> bool {
     if value.is_empty() || value.len() > AUTHORITY_BYTES_MAX {
         return false;
     }

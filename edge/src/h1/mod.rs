@@ -16,6 +16,7 @@ mod preface;
 mod refuse;
 mod target;
 
+pub(crate) use authority::is_authority;
 pub use body::{BodyDecoder, Piece};
 pub use fields::FlatFields;
 pub use framing::{BodyFraming, ResponseFraming};
@@ -23,3 +24,4 @@ pub use head::{HeadParser, Parsed, RequestHead, Version};
 pub use preface::{Preface, looks_like_h2_preface};
 pub use refuse::{Reason, Refusal};
 pub use target::Target;
+pub(crate) use target::check_bytes as check_target;

@@ -80,6 +80,10 @@ pub enum Reason {
     ChunkOverhead,
     /// Too many or too large trailer fields.
     TrailerTooLarge,
+    /// A field of the connection where a protocol has none (RFC 9114 4.2).
+    ConnectionField,
+    /// A pseudo-header field that is unknown, missing, repeated, or late (RFC 9114 4.3).
+    PseudoHeader,
 }
 
 impl Reason {
@@ -118,11 +122,13 @@ impl Reason {
             Self::BadChunk => "bad-chunk",
             Self::ChunkOverhead => "chunk-overhead",
             Self::TrailerTooLarge => "trailer-too-large",
+            Self::ConnectionField => "connection-field",
+            Self::PseudoHeader => "pseudo-header",
         }
     }
 
     /// Every reason, in the order of the enum: the label set of the counter.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::BareLf,
         Self::BareCr,
         Self::Nul,
@@ -155,6 +161,8 @@ impl Reason {
         Self::BadChunk,
         Self::ChunkOverhead,
         Self::TrailerTooLarge,
+        Self::ConnectionField,
+        Self::PseudoHeader,
     ];
 
     /// Position in [`Reason::ALL`], for an array of counters.
@@ -199,7 +207,7 @@ mod tests {
         for (position, reason) in Reason::ALL.into_iter().enumerate() {
             assert_eq!(reason.index(), position, "{}", reason.word());
         }
-        assert_eq!(Reason::TrailerTooLarge.index() + 1, Reason::ALL.len());
+        assert_eq!(Reason::PseudoHeader.index() + 1, Reason::ALL.len());
     }
 
     #[test]

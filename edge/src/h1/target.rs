@@ -99,7 +99,7 @@ fn has_prefix(target: &[u8], prefix: &[u8]) -> bool {
 
 /// Visible ASCII only, without `#` (a fragment never travels, RFC 9112 3.2) and `\` (some servers read it as `/`).
 #[inline]
-fn check_bytes(target: &[u8]) -> Result<(), Reason> {
+pub(crate) fn check_bytes(target: &[u8]) -> Result<(), Reason> {
     match target.iter().find(|&&byte| !TARGET_BYTE[usize::from(byte)]) {
         None => Ok(()),
         Some(0) => Err(Reason::Nul),
