@@ -28,7 +28,7 @@ class Exchange:
         self.method = handler.command
         self.target = handler.path
         self.headers = handler.headers
-        self.body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+        self.body = _body_of(handler)
         self.number = number
         """How many requests for the same path came before it, this one counted."""
         self._handler = handler
@@ -67,6 +67,18 @@ class Exchange:
 Script = Callable[[Exchange], None]
 
 
+def _body_of(handler: BaseHTTPRequestHandler) -> bytes:
+    if handler.headers.get("Transfer-Encoding") != "chunked":
+        return handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+    body = b""
+    while length := int(handler.rfile.readline(), 16):
+        body += handler.rfile.read(length)
+        handler.rfile.readline()
+    while handler.rfile.readline().strip():
+        pass  # trailers
+    return body
+
+
 class _Server(ThreadingHTTPServer):
     request_queue_size = 256
     daemon_threads = True
@@ -91,7 +103,7 @@ class ScriptedOrigin:
             def handle_any(self) -> None:
                 origin._run(self)
 
-            do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = handle_any  # noqa: N815
+            do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_PROPFIND = handle_any  # noqa: N815
 
             def log_message(self, *_arguments: object) -> None:
                 pass

@@ -151,9 +151,11 @@ impl Door {
         if control.write_chunk(go_away(next)).await.is_err() {
             return;
         }
+        // What is said last has to leave before the connection is closed.
+        let mut said = std::pin::pin!(tokio::time::sleep(notice));
         loop {
             tokio::select! {
-                () = self.empties() => return,
+                () = async { (&mut said).await; self.empties().await } => return,
                 accepted = self.quic.accept_bi() => {
                     let Ok((mut send, mut receive)) = accepted else { return };
                     // Streams that are closed already need no telling.

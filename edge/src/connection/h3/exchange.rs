@@ -35,7 +35,7 @@ pub(super) async fn serve(open: Open, send: SendStream, receive: RecvStream) {
     let door = &open.0;
     let snapshot = door.node.snapshot();
     let limits = &snapshot.limits;
-    let mut outlet = Outlet::new(send, Duration::from_millis(limits.write_stall_ms.into()));
+    let mut outlet = Outlet::new(door.quic.clone(), send, Duration::from_millis(limits.write_stall_ms.into()));
     let mut inlet = Inlet::new(door.clone(), receive, limits);
     let within = Duration::from_millis(limits.header_ms.into());
     let section = match tokio::time::timeout(within, inlet.head()).await {

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use quinn::{SendStream, StoppedError, VarInt};
+use quinn::{Connection, SendStream, StoppedError, VarInt};
 
 use super::code;
 use crate::connection::deadline::Deadline;
@@ -17,6 +17,10 @@ use crate::h3::Code;
 
 /// A client that acknowledges less than this within the stall time is too slow, once all is sent.
 const TAIL_BYTES: u64 = 64 << 10;
+/// Stall times in which bytes left, but none of this stream was taken.
+const STALLS_MAX: u32 = 8;
+/// Bytes that a connection sends in a stall time if it sends more than acknowledgements.
+const LEAVING_BYTES: u64 = 4 << 10;
 /// Bytes that one connection may have on their way, unacknowledged.
 pub(crate) const UNACKNOWLEDGED_BYTES_MAX: u64 = 4 << 20;
 
@@ -34,6 +38,7 @@ pub(super) enum Refused {
 type Stopped = Pin<Box<dyn Future<Output = Result<Option<VarInt>, StoppedError>> + Send>>;
 
 pub(super) struct Outlet {
+    quic: Connection,
     stream: SendStream,
     stall: Duration,
     deadline: Deadline,
@@ -42,8 +47,8 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
-    pub(super) fn new(stream: SendStream, stall: Duration) -> Self {
-        Outlet { stream, stall, deadline: Deadline::default(), stopped: None, ended: false }
+    pub(super) fn new(quic: Connection, stream: SendStream, stall: Duration) -> Self {
+        Outlet { quic, stream, stall, deadline: Deadline::default(), stopped: None, ended: false }
     }
 
     /// Sends every part, without a copy.
@@ -57,16 +62,29 @@ impl Outlet {
     }
 
     /// Sends as much as the client takes now, at least something; how many parts are sent.
+    ///
+    /// Its windows open in leaps, so it may take bytes all the time and still let nothing more in for a while: as long as
+    /// bytes leave it is given that time, though not for ever.
     async fn write_some(&mut self, parts: &mut [Bytes]) -> Result<usize, Refused> {
-        let (deadline, stall) = (&mut self.deadline, self.stall);
+        let (quic, deadline, stall) = (&self.quic, &mut self.deadline, self.stall);
+        let left = || quic.stats().udp_tx.bytes;
+        let (mut stalls, mut before) = (0, 0);
         let mut writing = pin!(self.stream.write_chunks(parts));
-        std::future::poll_fn(|cx| match writing.as_mut().poll(cx) {
-            Poll::Ready(written) => Poll::Ready(written.map(|written| written.chunks).map_err(|_| Refused::Stopped)),
-            Poll::Pending => {
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(written) = writing.as_mut().poll(cx) {
+                return Poll::Ready(written.map(|written| written.chunks).map_err(|_| Refused::Stopped));
+            }
+            loop {
                 if !deadline.is_set() {
+                    before = left();
                     deadline.set(Instant::now(), stall);
                 }
-                deadline.poll(cx).map(|()| Err(Refused::Stalled))
+                std::task::ready!(deadline.poll(cx));
+                deadline.clear();
+                stalls += 1;
+                if stalls == STALLS_MAX || left() < before + LEAVING_BYTES {
+                    return Poll::Ready(Err(Refused::Stalled));
+                }
             }
         })
         .await
