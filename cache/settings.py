@@ -76,7 +76,7 @@ class CacheSettings(BaseModel):
         alias="object_max",
         ge=1 * _KIB,
         le=1024 * _GIB,
-        description="The largest body that is stored; larger ones pass through.",
+        description="The largest body that is stored as one; a larger one is stored in parts, or passes through.",
     )
     fill_bytes_max: int = Field(
         256 * _MIB,

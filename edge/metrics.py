@@ -146,6 +146,7 @@ def _store(document: Document) -> Iterator[Metric]:
     evictions.add_metric([TIER, "variants"], store["variants_dropped"])
     yield evictions
     yield _counter("fills_resumed", "Times an origin that had broken off continued its answer.", store["resumed"])
+    yield _counter("parts_stored", "Parts of responses that are stored in parts.", store["parts_stored"])
     yield _gauge("fills", "Fills running.", store["fills"])
     yield _gauge("fill_bytes", "Bytes held by running fills.", store["fill_bytes"])
     tables = document["tables"]

@@ -304,6 +304,10 @@ class SiteSettings(BaseModel):
         default=False,
         description="Whether a client that waits for the origin is sent 103 with the links of the last stored answer.",
     )
+    partial_content: bool = Field(
+        default=True,
+        description="Whether a range of what is not stored is asked for as it is and kept, as a part of the whole.",
+    )
     compression: CompressionSettings | None = None
     rule: list[RuleSettings] = Field(default_factory=list, max_length=10_000, description="Rules, in order.")
     policy: str | None = Field(

@@ -84,6 +84,7 @@ def _site(index: int, site: SiteSettings, materials: Materials) -> dict[str, Any
         "honour_client_directives": site.honour_client_directives,
         "no_vary_search": site.no_vary_search,
         "early_hints": site.early_hints,
+        "partial_content": site.partial_content,
         "compression": site.compression.model_dump() if site.compression else None,
         "rules": [rule.json() for rule in rules],
     }

@@ -32,6 +32,7 @@ METRICS = {
         "evictions": 0,
         "variants_dropped": 9,
         "resumed": 8,
+        "parts_stored": 6,
         "fills": 0,
         "fill_bytes": 0,
         "stored": 1,

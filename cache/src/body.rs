@@ -13,7 +13,7 @@ use crate::head::ALLOCATION_BYTES;
 /// Size of the chunks of a body, in bytes.
 pub const CHUNK_BYTES: usize = 1 << 20;
 
-/// A complete body. Cloning shares the chunks.
+/// A body: complete, or known by its length alone while its bytes are stored apart. Cloning shares the chunks.
 #[derive(Debug, Clone, Default)]
 pub struct Body {
     chunks: Chunks,
@@ -23,6 +23,8 @@ pub struct Body {
 enum Chunks {
     One(Bytes),
     Many(Arc<[Bytes]>),
+    /// The bytes are in parts, which are objects of their own.
+    Apart(u64),
 }
 
 impl Default for Chunks {
@@ -41,6 +43,16 @@ impl Body {
             Ok([only]) => Body { chunks: Chunks::One(only) },
             Err(chunks) => Body { chunks: Chunks::Many(chunks.into()) },
         }
+    }
+
+    /// A body of so many bytes that are stored apart ([`crate::partial`]).
+    pub fn apart(length: u64) -> Body {
+        Body { chunks: Chunks::Apart(length) }
+    }
+
+    /// Whether the bytes are stored apart: the length is known, and there are no chunks.
+    pub fn is_apart(&self) -> bool {
+        matches!(self.chunks, Chunks::Apart(_))
     }
 
     /// Copies `data` into chunks.
@@ -74,6 +86,9 @@ impl Body {
     }
 
     pub fn len(&self) -> u64 {
+        if let Chunks::Apart(length) = self.chunks {
+            return length;
+        }
         match self.chunks() {
             [] => 0,
             [full @ .., last] => (full.len() * CHUNK_BYTES + last.len()) as u64,
@@ -84,11 +99,12 @@ impl Body {
         self.len() == 0
     }
 
-    /// The chunks, in order; an empty body may have one empty chunk.
+    /// The chunks, in order; an empty body may have one empty chunk, and one that stands apart has none.
     pub fn chunks(&self) -> &[Bytes] {
         match &self.chunks {
             Chunks::One(chunk) => std::slice::from_ref(chunk),
             Chunks::Many(chunks) => chunks,
+            Chunks::Apart(_) => &[],
         }
     }
 
@@ -119,7 +135,7 @@ impl Body {
     /// Bytes held on the heap.
     pub fn weight(&self) -> usize {
         let table = match &self.chunks {
-            Chunks::One(_) => 0,
+            Chunks::One(_) | Chunks::Apart(_) => 0,
             Chunks::Many(chunks) => size_of_val(&**chunks) + ALLOCATION_BYTES,
         };
         // A chunk that is shared grows a small counter beside it.

@@ -85,6 +85,12 @@ impl Collapse {
         (!running).then(|| self.start(&mut shard, hash, key, variant))
     }
 
+    /// Whether a fill is running for a key, whatever its variant.
+    pub fn is_led(&self, key: KeyRef<'_>) -> bool {
+        let hash = fill_hash(key);
+        self.table.shard(hash).lock().find(hash, |fill| fill.key.as_ref() == key).is_some()
+    }
+
     /// What is stored under a key has become invalid (RFC 9111 section 4.4), and with it what is on its way there. Comes
     /// before the removal from the store, so that whoever stores meanwhile sees one or the other.
     pub fn outdate(&self, key: KeyRef<'_>) {

@@ -31,6 +31,7 @@ pub mod lookup;
 mod marks;
 pub mod object;
 pub mod outcome;
+pub mod partial;
 mod pieces;
 pub mod policy;
 pub mod purge_pattern;

@@ -35,6 +35,8 @@ pub enum MissReason {
     Purged,
     /// The request's own directives (no-cache, max-age, min-fresh) refused what is stored.
     Request,
+    /// Some of what was asked for is stored, and the rest had to be fetched.
+    Partial,
 }
 
 /// Why the cache was left aside.
@@ -88,6 +90,7 @@ impl Outcome {
                 MissReason::Expired => "expired",
                 MissReason::Purged => "purged",
                 MissReason::Request => "request",
+                MissReason::Partial => "partial",
             }),
             Outcome::Bypass(reason) => Some(match reason {
                 BypassReason::Method => "method",
@@ -112,6 +115,7 @@ impl Outcome {
             Outcome::Miss(MissReason::Expired) => "fwd=stale",
             Outcome::Miss(MissReason::Purged) => "fwd=miss; detail=purged",
             Outcome::Miss(MissReason::Request) => "fwd=request",
+            Outcome::Miss(MissReason::Partial) => "fwd=partial",
             Outcome::Bypass(BypassReason::Method) => "fwd=method",
             Outcome::Bypass(BypassReason::Rule) => "fwd=bypass; detail=rule",
             Outcome::Bypass(BypassReason::Request) => "fwd=bypass; detail=request",

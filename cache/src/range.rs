@@ -46,6 +46,17 @@ pub fn select(request: &RequestFacts, status: u16, stored: &Validators, received
     }
 }
 
+/// The one valid range that the field asks for, in the words that an origin is asked with: its answer may be kept as a
+/// part of the whole. A client's own spelling goes no further than here.
+pub fn single(range: &[u8]) -> Option<String> {
+    match parse(range)?[..] {
+        [Spec::From { first, last: Some(last) }] => Some(format!("bytes={first}-{last}")),
+        [Spec::From { first, last: None }] => Some(format!("bytes={first}-")),
+        [Spec::Suffix(suffix)] => Some(format!("bytes=-{suffix}")),
+        _ => None,
+    }
+}
+
 /// RFC 9110 section 14.1.2: a set is satisfiable when one of its ranges is; the others are left out.
 fn within(specs: &[Spec], length: u64) -> Selection {
     let mut parts = Parts::new();

@@ -13,7 +13,6 @@
 use std::cmp::Reverse;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
 
 use hashbrown::HashTable;
 use parking_lot::Mutex;
@@ -22,6 +21,8 @@ use smallvec::SmallVec;
 use crate::eviction::{Evicted, S3Fifo, SLOT_BYTES, SlotId};
 use crate::key::KeyRef;
 use crate::object::Object;
+use room::{Room, let_others_run};
+
 mod room;
 
 /// Responses kept per key, for different values of the fields in Vary. The one that arrived first gives way.
@@ -162,20 +163,19 @@ impl MemoryStore {
     pub async fn insert_absent_in_steps(&self, object: &Arc<Object>) -> bool {
         let mut room = Room { store: self, bytes: 0 };
         loop {
-            let weight = object.weight();
-            let shard = self.shard(object.key.as_ref().short_hash());
-            let placed = shard.change(|table| {
-                let taken = table.has_variant(object);
-                (!taken).then(|| table.place(object, weight, room.bytes))
-            });
-            match placed {
-                Some(Ok(placed)) => {
-                    room.bytes = placed.left_over;
-                    self.inserted.fetch_add(1, Ordering::Relaxed);
-                    return true;
-                }
-                Some(Err(missing)) if room.grow(missing) => let_others_run().await,
-                None | Some(Err(_)) => return false,
+            match self.advance_if(object, &mut room, |table| !table.has_variant(object)) {
+                Some(stored) => return stored,
+                None => let_others_run().await,
+            }
+        }
+    }
+
+    /// Stores an object in the place of `predecessor`, if that is still there.
+    pub fn succeed(&self, predecessor: &Arc<Object>, object: &Arc<Object>) -> bool {
+        let mut room = Room { store: self, bytes: 0 };
+        loop {
+            if let Some(stored) = self.advance_if(object, &mut room, |table| table.holds(predecessor)) {
+                return stored;
             }
         }
     }
@@ -252,24 +252,41 @@ impl MemoryStore {
 
     /// One step of an insertion: stores the object if there is room, else makes some.
     fn advance(&self, object: &Arc<Object>, room: &mut Room<'_>) -> Option<Insertion> {
+        let insertion = self.step(object, room, |_| true)?;
+        self.count(insertion);
+        Some(insertion)
+    }
+
+    /// The same, where the table allows it; the answer is whether the object is stored.
+    fn advance_if(&self, object: &Arc<Object>, room: &mut Room<'_>, may: impl Fn(&Table) -> bool) -> Option<bool> {
+        let insertion = self.step(object, room, may)?;
+        if insertion != Insertion::Refused {
+            self.count(insertion);
+        }
+        Some(insertion != Insertion::Refused)
+    }
+
+    fn step(&self, object: &Arc<Object>, room: &mut Room<'_>, may: impl Fn(&Table) -> bool) -> Option<Insertion> {
         let weight = object.weight();
         let shard = self.shard(object.key.as_ref().short_hash());
-        let insertion = match shard.change(|table| table.place(object, weight, room.bytes)) {
-            Ok(placed) => {
+        match shard.change(|table| may(table).then(|| table.place(object, weight, room.bytes))) {
+            Some(Ok(placed)) => {
                 room.bytes = placed.left_over;
                 self.variants_dropped.fetch_add(u64::from(placed.dropped_variant()), Ordering::Relaxed);
-                if placed.replaced { Insertion::Replaced } else { Insertion::Stored }
+                Some(if placed.replaced { Insertion::Replaced } else { Insertion::Stored })
             }
-            Err(missing) if room.grow(missing) => return None,
-            Err(_) => Insertion::Refused,
-        };
+            Some(Err(missing)) if room.grow(missing) => None,
+            None | Some(Err(_)) => Some(Insertion::Refused),
+        }
+    }
+
+    fn count(&self, insertion: Insertion) {
         let counter = match insertion {
             Insertion::Stored => &self.inserted,
             Insertion::Replaced => &self.replaced,
             Insertion::Refused => &self.refused,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        Some(insertion)
     }
 
     /// Takes as much of `wanted` as is free.
@@ -333,52 +350,6 @@ impl Shard {
         self.len.store(table.queues.len(), Ordering::Relaxed);
         result
     }
-}
-
-/// Bytes taken from the account for an object that is yet to be stored; given back when dropped.
-struct Room<'a> {
-    store: &'a MemoryStore,
-    bytes: u64,
-}
-
-impl Room<'_> {
-    /// Takes up to `missing` more bytes, evicting a bounded number of objects; false when there is nothing to take.
-    fn grow(&mut self, missing: u64) -> bool {
-        if self.bytes + missing > self.store.capacity {
-            return false;
-        }
-        let goal = self.bytes + missing;
-        let before = self.bytes;
-        self.bytes += self.store.take_free(missing);
-        for _ in 0..EVICTIONS_PER_STEP {
-            if self.bytes >= goal {
-                break;
-            }
-            // What leaves stays taken: it is ours now.
-            let Some(freed) = self.store.evict_one() else { break };
-            self.bytes += freed;
-        }
-        self.bytes > before
-    }
-}
-
-impl Drop for Room<'_> {
-    fn drop(&mut self) {
-        self.store.give_back(self.bytes);
-    }
-}
-
-/// Puts the task behind those that are ready.
-async fn let_others_run() {
-    let mut waited = false;
-    std::future::poll_fn(|cx| {
-        if std::mem::replace(&mut waited, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// An object that found its place.
@@ -468,6 +439,10 @@ impl Table {
     fn has_variant(&self, object: &Object) -> bool {
         let variants = self.slots_of(object.key.as_ref());
         variants.iter().any(|slot| self.queues.get(*slot).object.vary == object.vary)
+    }
+
+    fn holds(&self, object: &Arc<Object>) -> bool {
+        self.slots_of(object.key.as_ref()).iter().any(|slot| Arc::ptr_eq(&self.queues.get(*slot).object, object))
     }
 
     fn wanted(&self) -> Vec<Arc<Object>> {

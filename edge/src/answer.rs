@@ -14,7 +14,7 @@ use headland_origin::{FetchError, FieldLines, ResponseBody, Upgraded};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::metrics::SiteMetrics;
-use crate::recoding::Reader;
+use crate::pipe::Reader;
 use crate::snapshot::Snapshot;
 use crate::tier::stream::DiskReader;
 
@@ -78,8 +78,8 @@ pub enum Content {
     Origin(ResponseBody),
     /// A large body that is read from disk as it is sent, or the part of it that is wanted.
     Disk(Box<DiskReader>),
-    /// What the origin sends to this client alone, in another coding.
-    Recoded(Reader),
+    /// What a task makes for this client alone.
+    Piped(Reader),
     /// The origin's side of a tunnel, after its 101.
     Tunnel(Upgraded),
 }
@@ -94,7 +94,7 @@ impl std::fmt::Debug for Content {
             Content::Fill(_) => "Fill",
             Content::Origin(_) => "Origin",
             Content::Disk(_) => "Disk",
-            Content::Recoded(_) => "Recoded",
+            Content::Piped(_) => "Piped",
             Content::Tunnel(_) => "Tunnel",
         })
     }

@@ -3,6 +3,7 @@
 //! Pure but for cloning shared memory: no byte of a body is copied.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use headland_cache::conditional::{Precondition, Validators, belongs_in_304, precondition};
@@ -66,6 +67,21 @@ pub fn on_disk(
         Wanted::Bytes { first, end } => read(first, end),
         Wanted::Parts(_) => unreachable!("no parts were offered"),
     })
+}
+
+/// The head of an answer from a response that is stored apart, and the bytes that belong to it, if any do.
+pub fn apart(whole: &Object, facts: &RequestFacts<'_>, outcome: Outcome, now: Time) -> (Answer, Option<Range<u64>>) {
+    let mut trace = Trace::new(outcome);
+    trace.key_hash = Some(whole.key.hash());
+    date(&mut trace, &whole.freshness, now);
+    let mut wanted = None;
+    let length = Some(whole.body.len());
+    let answer = select(&whole.head, length, facts, trace, whole.freshness.response_time(), false, |bytes| {
+        let Wanted::Bytes { first, end } = bytes else { unreachable!("no parts were offered") };
+        wanted = Some(first..end);
+        Content::Empty
+    });
+    (answer, wanted)
 }
 
 /// Answers from a fill that has its head; the bytes follow as they arrive.

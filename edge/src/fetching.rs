@@ -11,9 +11,9 @@ use headland_cache::invalidate::{invalidates, other_targets};
 use headland_cache::target::canonical_target;
 use headland_cache::{
     Broken, BypassReason, CacheKey, FillHead, Follower, Join, KeyBuffer, NoHead, Object, Outcome, PurgeKind, PurgeMode,
-    PurgeRule, RequestFacts, Reuse, Scheme, Standing, Time, VaryFacts, assess, may_serve_on_error,
+    PurgeRule, RequestFacts, Reuse, Scheme, Standing, VaryFacts, assess, may_serve_on_error,
 };
-use headland_origin::{BodyFault, Fault, RequestBody, Response};
+use headland_origin::{BodyFault, Fault, FieldLines, RequestBody, Response};
 use http::header::SET_COOKIE;
 use http::{HeaderMap, Method, StatusCode};
 use tokio::sync::oneshot;
@@ -26,6 +26,7 @@ use crate::fill::{self, Handover};
 use crate::forward::{OwnedLines, Purpose};
 use crate::node::Node;
 use crate::origin_fields::{OriginFields, take_over};
+use crate::partial;
 use crate::plan::Plan;
 use crate::queried;
 use crate::recoding;
@@ -145,7 +146,11 @@ fn is_purged(node: &Node, key: &CacheKey, head: &FillHead) -> bool {
 }
 
 /// What the store has now; none when the origin still has to be asked.
-async fn look_again<F: OwnedLines>(node: &Arc<Node>, plan: &mut Plan<F>, key: &CacheKey) -> Option<Answer> {
+async fn look_again<F: OwnedLines + Clone + Send + Sync + 'static>(
+    node: &Arc<Node>,
+    plan: &mut Plan<F>,
+    key: &CacheKey,
+) -> Option<Answer> {
     let Found::Object(object, standing) = node.find(key.as_ref(), &plan.varied()) else { return None };
     if plan.stored.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, &object)) {
         return None;
@@ -154,7 +159,7 @@ async fn look_again<F: OwnedLines>(node: &Arc<Node>, plan: &mut Plan<F>, key: &C
     let facts = RequestFacts::gather(&plan.method, &plan.fields);
     let decided = plan.decided_with(&object.head);
     if let Reuse::Serve(outcome) = assess(&facts, decided.policy(&plan.site.policy), &object.freshness, standing, now) {
-        return Some(edited(&plan.site, &decided, stored(node, plan, &object, &facts, outcome, now).await));
+        return Some(edited(&plan.site, &decided, stored(node, plan, &object, outcome).await));
     }
     drop(decided);
     // What is there now is what has to be validated.
@@ -174,19 +179,18 @@ async fn lead_answer<F: OwnedLines + Clone + Send + Sync + 'static>(
     let handover = handover.await.ok();
     match (head, handover) {
         (Ok(head), handover) => {
-            let mut answer = follow_answer(node, &plan, &head, follower, false).await;
-            if let Some(Handover::Stored(origin, own)) = handover {
-                answer.trace.stored = true;
-                answer.trace.origin = Some(origin);
-                if let Some(own) = own {
-                    answer.edit(|headers| headers.extend(own.into_map()));
-                }
+            let answer = follow_answer(node, &plan, &head, follower, false).await;
+            match handover {
+                Some(Handover::Stored(origin, own)) => brought(answer, origin, own),
+                _ => answer,
             }
-            answer
+        }
+        (Err(_), Some(Handover::Apart { object, origin, own, pace })) => {
+            let answer = partial::answer(node, &plan, &object, plan.outcome, Some(pace)).await;
+            edited(&plan.site, &plan.decided_with(&object.head), brought(answer, origin, own))
         }
         (Err(_), Some(Handover::Confirmed(object, origin))) => {
-            let facts = RequestFacts::gather(&plan.method, &plan.fields);
-            let mut answer = stored(node, &plan, &object, &facts, Outcome::Revalidated, node.clock.now()).await;
+            let mut answer = stored(node, &plan, &object, Outcome::Revalidated).await;
             answer.trace.origin = Some(origin);
             edited(&plan.site, &plan.decided_with(&object.head), answer)
         }
@@ -204,6 +208,16 @@ async fn lead_answer<F: OwnedLines + Clone + Send + Sync + 'static>(
         (Err(NoHead::Failed(broken)), _) => failed_answer(node, &plan, broken).await,
         (Err(_), _) => failed_answer(node, &plan, Broken::ABANDONED).await,
     }
+}
+
+/// The answer to the client that caused what is stored, with the fields that are its own.
+fn brought(mut answer: Answer, origin: Box<OriginTrace>, own: Option<FieldLines>) -> Answer {
+    answer.trace.stored = true;
+    answer.trace.origin = Some(origin);
+    if let Some(own) = own {
+        answer.edit(|headers| headers.extend(own.into_map()));
+    }
+    answer
 }
 
 /// An answer from a fill that has its head.
@@ -227,31 +241,32 @@ async fn follow_answer<F: OwnedLines>(
 }
 
 /// An answer from a stored object, in the form that the client wants.
-async fn stored<F: OwnedLines>(
+async fn stored<F: OwnedLines + Clone + Send + Sync + 'static>(
     node: &Arc<Node>,
     plan: &Plan<F>,
-    object: &Object,
-    facts: &RequestFacts<'_>,
+    object: &Arc<Object>,
     outcome: Outcome,
-    now: Time,
 ) -> Answer {
-    let as_it_is = || deliver::stored(object, facts, outcome, now);
-    let Some(form) = plan.form(facts, &object.head, Some(object.body.len())) else { return as_it_is() };
+    if object.body.is_apart() {
+        return partial::answer(node, plan, object, outcome, None).await;
+    }
+    let facts = RequestFacts::gather(&plan.method, &plan.fields);
+    let now = node.clock.now();
+    let as_it_is = || deliver::stored(object, &facts, outcome, now);
+    let Some(form) = plan.form(&facts, &object.head, Some(object.body.len())) else { return as_it_is() };
     match recoding::made(node, object, form) {
-        Some(made) => recoding::stored(object, &made, facts, outcome, now),
+        Some(made) => recoding::stored(object, &made, &facts, outcome, now),
         None => {
-            recoding::shared(node, &object.key, recoding::head_of(object, outcome), form, as_it_is(), facts, now).await
+            recoding::shared(node, &object.key, recoding::head_of(object, outcome), form, as_it_is(), &facts, now).await
         }
     }
 }
 
-/// A hit in a form that has to be made first.
+/// A hit in a form that has to be made first, or whose bytes have to be put together.
 pub async fn hit<F: OwnedLines + Clone + Send + Sync + 'static>(node: &Arc<Node>, plan: Box<Plan<F>>) -> Answer {
     let Some((object, _)) = &plan.stored else { return Answer::error(StatusCode::BAD_GATEWAY, "nothing is stored") };
-    let facts = RequestFacts::gather(&plan.method, &plan.fields);
-    let answer = stored(node, &plan, object, &facts, plan.outcome, node.clock.now()).await;
+    let answer = stored(node, &plan, object, plan.outcome).await;
     let answer = edited(&plan.site, &plan.decided_with(&object.head), answer).of(&plan.site);
-    drop(facts);
     if plan.outcome == Outcome::StaleWhileRevalidate {
         refresh(node, Some(plan));
     }
@@ -269,7 +284,10 @@ fn own_answer<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, response: Respons
 }
 
 /// When the origin failed: what is stored, if the client may have it stale.
-async fn stale_answer<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>) -> Option<Answer> {
+async fn stale_answer<F: OwnedLines + Clone + Send + Sync + 'static>(
+    node: &Arc<Node>,
+    plan: &Plan<F>,
+) -> Option<Answer> {
     let (object, _) = plan.stored.as_ref()?;
     let standing = node.ledger.check(object);
     let now = node.clock.now();
@@ -278,18 +296,25 @@ async fn stale_answer<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>) -> Option
     if !may_serve_on_error(&facts, decided.policy(&plan.site.policy), &object.freshness, standing, now) {
         return None;
     }
-    let answer = stored(node, plan, object, &facts, Outcome::StaleIfError, now).await;
+    let answer = stored(node, plan, object, Outcome::StaleIfError).await;
     Some(edited(&plan.site, &decided, answer))
 }
 
-async fn failed_answer<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, broken: Broken) -> Answer {
-    stale_answer(node, plan).await.unwrap_or_else(|| {
-        let status = if broken.timeout { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
-        let mut answer = Answer::error(status, broken.error);
-        answer.trace.error = Some(Box::new(ErrorTrace { error: broken.error, cause: broken.to_string().into() }));
-        answer.trace.outcome = plan.outcome;
-        answer
-    })
+async fn failed_answer<F: OwnedLines + Clone + Send + Sync + 'static>(
+    node: &Arc<Node>,
+    plan: &Plan<F>,
+    broken: Broken,
+) -> Answer {
+    stale_answer(node, plan).await.unwrap_or_else(|| broken_answer(plan.outcome, broken))
+}
+
+/// 502 or 504, for an origin that failed before anything was sent.
+pub fn broken_answer(outcome: Outcome, broken: Broken) -> Answer {
+    let status = if broken.timeout { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
+    let mut answer = Answer::error(status, broken.error);
+    answer.trace.error = Some(Box::new(ErrorTrace { error: broken.error, cause: broken.to_string().into() }));
+    answer.trace.outcome = outcome;
+    answer
 }
 
 /// Passes a request through on its own behalf.

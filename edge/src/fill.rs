@@ -31,12 +31,14 @@ use crate::fetching::origin_trace;
 use crate::forward::{OwnedLines, Purpose};
 use crate::node::Node;
 use crate::origin_fields::{OriginFields, take_over};
+use crate::partial::Pace;
 use crate::plan::Plan;
 use crate::queried;
 use crate::refill::{Place, Turn};
 use crate::snapshot::Site;
 use resume::Resume;
 
+mod apart;
 mod resume;
 
 /// What a fill tells the client that began it. One is made per fetch and moved once, so that a box would cost more.
@@ -44,6 +46,8 @@ mod resume;
 pub enum Handover {
     /// The head was shown; the answer will be stored. The fields that are kept from the store are this client's own.
     Stored(Box<OriginTrace>, Option<FieldLines>),
+    /// The answer is stored in parts, of which the first are coming.
+    Apart { object: Arc<Object>, origin: Box<OriginTrace>, own: Option<FieldLines>, pace: Pace },
     /// The origin confirmed what is stored; this is it, updated.
     Confirmed(Arc<Object>, Box<OriginTrace>),
     /// The response is this client's alone.
@@ -73,7 +77,14 @@ fn hand_over(client: Client, handover: Handover) {
 }
 
 /// Runs a fill to its end.
-pub async fn run<F: OwnedLines + Clone>(node: Arc<Node>, mut plan: Box<Plan<F>>, lead: Lead, client: Client) {
+pub async fn run<F: OwnedLines + Clone + Send + Sync + 'static>(
+    node: Arc<Node>,
+    mut plan: Box<Plan<F>>,
+    lead: Lead,
+    client: Client,
+) {
+    // A part is of use to the client that wants it only.
+    plan.wants_whole |= client.is_none();
     // Keeps the rules that concern what is fetched here.
     let _birth = Birth::now(&node.ledger);
     let Some(_turn) = take_turn(&node, &plan, &lead, client.is_some()).await else {
@@ -103,9 +114,11 @@ pub async fn run<F: OwnedLines + Clone>(node: Arc<Node>, mut plan: Box<Plan<F>>,
         status: response.status.as_u16(),
         headers: &OriginFields(&response.headers),
     });
-    match judge(&plan, &response, asked) {
-        Ok(admitted) => store(&node, &plan, lead, client, response, admitted, asked).await,
-        Err(refusal) => release(&node, &plan, lead, client, response, refusal, asked.response_time),
+    let part = apart::range(&plan, &response, asked);
+    match (judge(&plan, &response, asked, part.is_some()), part) {
+        (Ok(admitted), Some(part)) => apart::store(node, plan, lead, client, response, admitted, asked, part).await,
+        (Ok(admitted), None) => store(&node, &plan, lead, client, response, admitted, asked).await,
+        (Err(refusal), _) => release(&node, &plan, lead, client, response, refusal, asked.response_time),
     }
 }
 
@@ -141,12 +154,15 @@ fn not_now<F: OwnedLines>(node: &Node, plan: &Plan<F>, lead: Lead, client: Clien
     fail(lead, client, FetchError::timeout(Deadline::Queue, Phase::Queue));
 }
 
-/// Asks the origin for the whole representation.
+/// Asks the origin for the whole representation, or for the part that the client wants where parts are kept.
 async fn ask<F: OwnedLines>(node: &Node, plan: &Plan<F>) -> Result<(Response, Asked), FetchError> {
     let born = node.ledger.epoch();
     let request_time = node.clock.now();
     let body = plan.posted.as_ref().map_or(RequestBody::Empty, queried::whole);
-    let request = plan.request(Purpose::Fill, body);
+    let mut request = plan.request(Purpose::Fill, body);
+    if let Some(part) = plan.part_wanted() {
+        part.ask(&mut request);
+    }
     let response = node.client.fetch(plan.group(), request, plan.interim.clone()).await?;
     node.metrics.here().origin_ttfb.record(response.first_byte_micros);
     Ok((response, Asked { born, request_time, response_time: node.clock.now() }))
@@ -172,14 +188,21 @@ fn may_be_hidden<F: OwnedLines>(node: &Node, plan: &Plan<F>, now: Time) -> bool 
     })
 }
 
-/// May the response be stored? Its declared length counts, too. A fill is a GET, whatever its first client asked.
-fn judge<F: OwnedLines>(plan: &Plan<F>, response: &Response, asked: Asked) -> Result<Admitted, Refusal> {
+/// May the response be stored? Its declared length counts, too, unless it is stored in parts. A fill is a GET, whatever
+/// its first client asked.
+fn judge<F: OwnedLines>(
+    plan: &Plan<F>,
+    response: &Response,
+    asked: Asked,
+    in_parts: bool,
+) -> Result<Admitted, Refusal> {
     let facts = RequestFacts::gather(&Method::GET, &plan.fields);
     let policy = plan.policy();
-    if response.length.is_some_and(|length| length > policy.object_bytes_max) {
+    if !in_parts && response.length.is_some_and(|length| length > policy.object_bytes_max) {
         return Err(Refusal::Policy);
     }
-    let status = response.status.as_u16();
+    // RFC 9111 section 3.3: an incomplete response is stored under the rules of the whole.
+    let status = if in_parts { 200 } else { response.status.as_u16() };
     let fields = OriginFields(&response.headers);
     let admitted = admit(&facts, policy, status, &fields, asked.request_time, asked.response_time)?;
     // RFC 9110 section 9.3.3: an answer to POST needs explicit freshness.

@@ -26,7 +26,9 @@ pub mod multipart;
 pub mod network;
 pub mod node;
 pub mod origin_fields;
-pub mod plan;
+pub mod partial;
+mod pipe;
+mod plan;
 pub mod purge;
 #[cfg(feature = "python")]
 mod python;

@@ -62,6 +62,8 @@ pub struct WorkerMetrics {
     pub collapsed: Counter,
     pub stored: Counter,
     pub not_stored: Counter,
+    /// Parts of responses that are stored apart.
+    pub parts_stored: Counter,
     /// Responses that came back from disk.
     pub disk_hits: Counter,
     /// Times an origin continued a body that it had broken off.

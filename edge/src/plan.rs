@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use headland_cache::conditional::Validators;
+use headland_cache::range::single;
 use headland_cache::{
     BypassReason, CacheKey, Fields, Form, KeyBuffer, MissReason, Object, Outcome, Policy, RequestFacts, Reuse, Scheme,
     Standing, StoredHead, VaryFacts, VarySpec, assess, assess_absence,
 };
 use headland_origin::{Group, Interim, Request, RequestBody, RequestFields};
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, header};
 
 use crate::answer::Trace;
 use crate::condition::{RequestView, ResponseView};
@@ -50,12 +51,35 @@ pub struct Plan<F> {
     pub stored: Option<(Arc<Object>, Standing)>,
     /// Memory has nothing, and the disk has not been asked yet.
     pub on_disk: bool,
+    /// Whatever range the client asks for, the origin is asked for all.
+    pub wants_whole: bool,
     /// A rule makes the body part of the key; it has not been read yet.
     pub keyed_by_body: bool,
     /// The body that is part of the key.
     pub posted: Option<Bytes>,
     /// Where the origin's interim answers go, when somebody waits for them.
     pub interim: Option<Interim>,
+}
+
+/// A range of a representation, and the condition under which the client has use for it.
+pub struct PartWanted<'a> {
+    range: String,
+    condition: Option<&'a [u8]>,
+}
+
+impl PartWanted<'_> {
+    /// Asks for it.
+    pub fn ask(&self, request: &mut Request) {
+        let mut fields = request.headers.to_map();
+        let condition = self.condition.map(|condition| (header::IF_RANGE, condition));
+        for (name, value) in std::iter::once((header::RANGE, self.range.as_bytes())).chain(condition) {
+            // What the client sent is a field value.
+            if let Ok(value) = HeaderValue::from_bytes(value) {
+                fields.insert(name, value);
+            }
+        }
+        request.headers = fields.into();
+    }
 }
 
 impl<F: OwnedLines> Plan<F> {
@@ -134,7 +158,8 @@ impl<F: OwnedLines> Plan<F> {
         self.decided = decided;
     }
 
-    /// The request as the origin gets it. A fill asks for the whole representation, whatever part the client wants.
+    /// The request as the origin gets it. A fill asks for the whole representation, unless
+    /// [`Plan::part_wanted`] says otherwise.
     pub fn request(&self, purpose: Purpose, body: RequestBody) -> Request {
         let context = ForwardContext {
             purpose,
@@ -166,6 +191,17 @@ impl<F: OwnedLines> Plan<F> {
         }
     }
 
+    /// The part that a fill asks the origin for, as the client does: one range of what is not stored whole.
+    pub fn part_wanted(&self) -> Option<PartWanted<'_>> {
+        let is_whole = self.stored.as_ref().is_some_and(|(object, _)| !object.body.is_apart());
+        if self.wants_whole || is_whole || self.posted.is_some() || self.method != Method::GET {
+            return None;
+        }
+        let facts = RequestFacts::gather(&self.method, &self.fields);
+        let range = facts.range.filter(|_| self.site.partial_content).and_then(single)?;
+        Some(PartWanted { range, condition: facts.if_range })
+    }
+
     /// One less than the client said; what said nothing more was answered here.
     fn max_forwards(&self) -> Option<u64> {
         if self.method != Method::OPTIONS {
@@ -189,7 +225,7 @@ impl<F: OwnedLines> Plan<F> {
             Validators::of(&object.head).apply(&mut headers);
         }
         rules.edit_request(&self.decided, &mut headers);
-        let host = headers.remove(http::header::HOST);
+        let host = headers.remove(header::HOST);
         (headers.into(), host)
     }
 

@@ -22,13 +22,13 @@ use crate::answer::{Answer, Content, Head};
 use crate::connection::content::Source;
 use crate::deliver;
 use crate::node::Node;
+use crate::pipe;
 use workshop::{Bench, Done, Sink};
 
 mod coder;
-mod reader;
+mod piped;
 mod workshop;
 
-pub use reader::Reader;
 pub use workshop::Workshop;
 
 /// What a form takes over from a stored object.
@@ -200,17 +200,17 @@ pub fn private<F: Fields>(
     }
     let Some(bench) = node.workshop.bench(from, form) else { return answer };
     let source = Source::of(std::mem::replace(&mut answer.content, Content::Empty));
-    let (sender, reader) = reader::channel();
+    let (sender, reader) = pipe::channel();
     let node = node.clone();
     tokio::spawn(async move {
         let mut sink = sender.clone();
         // A client that leaves takes the coder and the origin's body with it.
         tokio::select! {
-            done = node.workshop.run(bench, source, true, &mut sink) => sender.end(done).await,
+            done = node.workshop.run(bench, source, true, &mut sink) => piped::end(&sender, done).await,
             () = sender.is_unwanted() => {}
         }
     });
-    answer.content = Content::Recoded(reader);
+    answer.content = Content::Piped(reader);
     head_alone(answer, form)
 }
 

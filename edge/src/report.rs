@@ -101,6 +101,7 @@ fn store(node: &Node) -> Value {
         "stored": sum(node, |worker| &worker.stored),
         "not_stored": sum(node, |worker| &worker.not_stored),
         "resumed": sum(node, |worker| &worker.resumed),
+        "parts_stored": sum(node, |worker| &worker.parts_stored),
     })
 }
 

@@ -294,6 +294,7 @@ impl<'r, F: OwnedLines + Clone> Routed<'r, F> {
             outcome,
             stored: None,
             on_disk: false,
+            wants_whole: false,
             keyed_by_body: false,
             posted: None,
             interim: None,
@@ -356,9 +357,13 @@ impl<F: OwnedLines + Clone> Keyed<'_, F> {
         }
     }
 
-    /// The answer from a stored object, in the form that the client wants; none when that has to be made first.
+    /// The answer from a stored object, in the form that the client wants; none when that has to be made first, or when
+    /// the bytes have to be put together.
     fn present(&self, node: &Node, object: &Object, outcome: Outcome) -> Option<Answer> {
         let Received { fields, now, .. } = &self.routed.received;
+        if object.body.is_apart() {
+            return None;
+        }
         let as_it_is = || deliver::stored(object, &self.facts, outcome, *now);
         let Some(rules) = &self.routed.site.recoding else { return Some(as_it_is()) };
         let (status, length) = (object.head.status(), object.body.len());
@@ -385,6 +390,9 @@ impl<F: OwnedLines + Clone> Keyed<'_, F> {
         let reuse = assess(&self.facts, decided.policy(&site.policy), &object.freshness, standing, received.now);
         let Reuse::Serve(Outcome::Hit) = reuse else { return None };
         // What would have to be made first is the business of the target that it is stored for.
+        if object.body.is_apart() {
+            return None;
+        }
         let as_it_is = || deliver::stored(&object, &self.facts, Outcome::Hit, received.now);
         let mut answer = self.present(node, &object, Outcome::Hit).unwrap_or_else(as_it_is).of(site);
         self.edit(&decided, &mut answer);

@@ -160,6 +160,8 @@ pub struct SiteSettings {
     pub no_vary_search: bool,
     /// Whether clients are told the links of a response before the origin answers.
     pub early_hints: bool,
+    /// Whether what a range brings is stored, in parts.
+    pub partial_content: bool,
     /// What is compressed at the edge; null leaves the coding to the origin.
     pub compression: Option<CompressionSettings>,
     pub rules: Vec<RuleSettings>,

@@ -40,6 +40,8 @@ pub struct Site {
     pub no_vary_search: bool,
     /// Whether clients are told the links of a response before the origin answers.
     pub early_hints: bool,
+    /// Whether what a range brings is stored, in parts.
+    pub partial_content: bool,
     /// What the node codes itself; none leaves that to the origin.
     pub recoding: Option<RecodingRules>,
     pub rules: Rules,
@@ -192,6 +194,7 @@ fn compile_site(site: &SiteSettings, settings: &Settings, groups: &Groups, metri
         policy,
         no_vary_search: site.no_vary_search,
         early_hints: site.early_hints,
+        partial_content: site.partial_content,
         recoding: site.compression.as_ref().map(recoding_rules),
         rules,
     })

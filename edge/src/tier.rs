@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use headland_cache::disk::{DiskTier, FoundBody, FoundRecord, Patience, Surroundings, VolumeSettings};
 use headland_cache::object::Parts;
-use headland_cache::{Admission, Body, CacheKey, DiskLimits, Object, Outcome, RequestFacts, Standing, Time};
+use headland_cache::{Admission, Body, CacheKey, DiskLimits, Object, Outcome, RequestFacts, Standing, Time, VaryFacts};
 use headland_origin::RequestBody;
 
 use crate::answer::{Answer, Content};
@@ -27,6 +27,7 @@ use crate::request::Found;
 use crate::settings::{self, DiskSettings};
 use stream::DiskReader;
 
+pub mod part;
 pub mod stream;
 mod waiting;
 
@@ -89,7 +90,9 @@ pub async fn answer<F: OwnedLines + Clone + Send + Sync + 'static>(node: &Arc<No
     let Some((key, disk)) = plan.key.clone().zip(node.disk.get().cloned()) else {
         return fetching::pass(node, plan, RequestBody::Empty).await;
     };
-    let Some(record) = find(&disk, &plan, &key).await else {
+    let looked_for = plan.clone();
+    let matches = move |vary: &VaryFacts| vary.matches(&looked_for.varied());
+    let Some(record) = find(&disk, &key, matches).await else {
         // Another one may have stored it meanwhile, or something else under the key.
         let found = node.find(key.as_ref(), &plan.varied());
         return judged(node, plan, &key, found).await;
@@ -125,7 +128,8 @@ pub async fn answer<F: OwnedLines + Clone + Send + Sync + 'static>(node: &Arc<No
         plan.stored = None;
         return judged(node, plan, &key, Found::Nothing).await;
     }
-    let is_here = matches!(record.body, FoundBody::Here(_));
+    // One whose bytes are stored apart has to be found by all who read its parts.
+    let is_here = matches!(record.body, FoundBody::Here(_)) && !object.body.is_apart();
     if plan.stored.is_some() && !(is_hit && is_here && !belongs_into_memory(node, &disk, &object)) {
         let Some(object) = into_memory(node, &disk, Arc::new(record)).await else {
             plan.stored = None;
@@ -140,17 +144,16 @@ pub async fn answer<F: OwnedLines + Clone + Send + Sync + 'static>(node: &Arc<No
 }
 
 /// Looks a record up: at once where the page cache has it, else by another thread.
-async fn find<F: OwnedLines + Clone + Send + Sync + 'static>(
+async fn find(
     disk: &Arc<DiskTier>,
-    plan: &Plan<F>,
     key: &CacheKey,
+    matches: impl Fn(&VaryFacts) -> bool + Send + 'static,
 ) -> Option<FoundRecord> {
-    let at_once = disk.read(key.as_ref(), |vary| vary.matches(&plan.varied()), Patience::None);
-    if let Ok(found) = at_once {
+    if let Ok(found) = disk.read(key.as_ref(), &matches, Patience::None) {
         return found;
     }
-    let (reader, plan, looked_for) = (disk.clone(), plan.clone(), key.clone());
-    let look = move || reader.read(looked_for.as_ref(), |vary| vary.matches(&plan.varied()), Patience::Waits).ok();
+    let (reader, looked_for) = (disk.clone(), key.clone());
+    let look = move || reader.read(looked_for.as_ref(), &matches, Patience::Waits).ok();
     waiting::submit(disk, key.as_ref(), false, look)?.await.ok()??
 }
 
@@ -168,6 +171,7 @@ async fn judged<F: OwnedLines + Clone + Send + Sync + 'static>(
 /// The response as it was read; without its body where that is read piece by piece.
 fn object_of(record: &FoundRecord) -> Arc<Object> {
     let body = match &record.body {
+        _ if record.parts.body.is_apart() => record.parts.body.clone(),
         FoundBody::Here(bytes) => Body::of(bytes.clone()),
         FoundBody::Pieces(_) => Body::default(),
     };

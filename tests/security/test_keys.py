@@ -136,11 +136,9 @@ def test_a_body_of_a_get_decides_nothing_for_others(node: str) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        b"Range: bytes=0-0\r\n",
         b"If-None-Match: *\r\n",
         b'If-Match: "x"\r\n',
         b"If-Modified-Since: Wed, 25 Nov 2026 00:00:00 GMT\r\n",
-        b'If-Range: "x"\r\nRange: bytes=1-\r\n',
         b"X-HTTP-Method-Override: DELETE\r\n",
         b"Max-Forwards: 0\r\n",
     ],
@@ -156,6 +154,28 @@ def test_a_condition_of_one_client_is_not_the_next_ones(fields: bytes, node: str
     if _is_hit(answer):
         assert b"range" not in body.lower()
         assert b"if-" not in body.lower()
+
+
+@pytest.mark.parametrize(
+    ("fields", "asked"),
+    [
+        (b"Range: bytes=0-0\r\n", b"range: bytes=0-0|"),
+        (b'If-Range: "x"\r\nRange: bytes=1-\r\n', b"range: bytes=1-|"),
+        (b"Range: BYTES= 1-02,\r\n", b"range: bytes=1-2|"),
+        (b"Range: bytes=0-0,2-3\r\n", b""),
+        (b"Range: bytes=x\r\n", b""),
+    ],
+)
+def test_a_range_of_one_client_is_asked_for_in_our_words(fields: bytes, asked: bytes, node: str) -> None:
+    """P9: a 200 is the whole, whatever range it answers; what else a client writes there reaches no origin."""
+    path = b"/range%d" % zlib.crc32(fields)
+    _get(node, path, fields)
+    status, answer = _get(node, path)
+    body = answer.partition(b"\r\n\r\n")[2].lower().replace(b"\r", b"") + b"|"
+    assert status == 200
+    assert body.startswith(b"get " + path)
+    assert asked in body
+    assert (b"|range:" in body) == bool(asked)
 
 
 def test_other_methods_have_other_answers(node: str, origin: RecordingOrigin) -> None:

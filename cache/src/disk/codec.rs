@@ -11,6 +11,11 @@ use crate::object::Parts;
 use crate::vary::VaryFacts;
 use crate::{Body, Epoch, Fields, Freshness, Tags};
 
+/// What follows the tags: nothing, the trailers, or the length of a body whose bytes are records of their own.
+const PLAIN: u8 = 0;
+const TRAILERS: u8 = 1;
+const APART: u8 = 2;
+
 /// Where fields are taken from, one after the other.
 pub struct Take<'a>(pub &'a [u8]);
 
@@ -66,9 +71,16 @@ pub fn encode(parts: &Parts) -> Vec<u8> {
     parts.vary.encode(&mut out);
     out.extend_from_slice(&(parts.tags.iter().count() as u32).to_le_bytes());
     parts.tags.iter().for_each(|tag| put_text(&mut out, tag));
-    out.push(u8::from(parts.trailers.is_some()));
-    if let Some(trailers) = &parts.trailers {
-        put_lines(&mut out, trailers.lines());
+    match &parts.trailers {
+        _ if parts.body.is_apart() => {
+            out.push(APART);
+            out.extend_from_slice(&parts.body.len().to_le_bytes());
+        }
+        None => out.push(PLAIN),
+        Some(trailers) => {
+            out.push(TRAILERS);
+            put_lines(&mut out, trailers.lines());
+        }
     }
     out
 }
@@ -85,9 +97,11 @@ pub fn decode(meta: &[u8], body: Body) -> Option<Parts> {
     let vary = VaryFacts::decode(&mut take)?;
     let tags = (0..take.u32()?).map(|_| take.text()).collect::<Option<Vec<_>>>()?;
     let tags = Tags::from_list(tags);
-    let trailers = match take.u8()? {
-        0 => None,
-        _ => Some(Box::new(to_map(take_lines(&mut take)?)?)),
+    let (body, trailers) = match take.u8()? {
+        PLAIN => (body, None),
+        TRAILERS => (body, Some(Box::new(to_map(take_lines(&mut take)?)?))),
+        APART => (Body::apart(take.u64()?), None),
+        _ => return None,
     };
     take.0.is_empty().then_some(Parts { key, head, body, trailers, freshness, vary, tags, born, generation })
 }
@@ -144,6 +158,9 @@ mod tests {
         };
         let read = decode(&encode(&whole), whole.body.clone()).unwrap();
         assert_eq!(format!("{read:?}"), format!("{whole:?}"));
+        let apart = Parts { body: Body::apart(1 << 40), ..parts("h", "/", 0) };
+        let read = decode(&encode(&apart), Body::default()).unwrap();
+        assert!(read.body.is_apart() && read.body.len() == 1 << 40);
         let plain = parts("h", "/", 0);
         assert_eq!(format!("{:?}", decode(&encode(&plain), plain.body.clone()).unwrap()), format!("{plain:?}"));
         assert_eq!(key_and_birth(&encode(&whole)).unwrap(), (whole.key.as_ref().bytes(), Epoch(7)));

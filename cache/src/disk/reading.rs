@@ -23,7 +23,7 @@ const HEAD_READ_BYTES: u64 = 16 << 10;
 
 /// A response that was found on disk.
 pub struct FoundRecord {
-    /// The response; its body is empty while it stands in `body`.
+    /// The response; its body is empty while it stands in `body`, unless its bytes are records of their own.
     pub parts: Parts,
     pub body: FoundBody,
     hash: u64,
@@ -68,6 +68,7 @@ impl FoundRecord {
     /// The length of the body.
     pub fn length(&self) -> u64 {
         match &self.body {
+            _ if self.parts.body.is_apart() => self.parts.body.len(),
             FoundBody::Here(bytes) => bytes.len() as u64,
             FoundBody::Pieces(body) => body.len(),
         }
@@ -76,6 +77,7 @@ impl FoundRecord {
     /// The whole body in memory of its own; waits for the disk. None when it is lost.
     pub fn whole_body(&self) -> Option<Body> {
         match &self.body {
+            _ if self.parts.body.is_apart() => Some(self.parts.body.clone()),
             FoundBody::Here(bytes) if bytes.len() <= COPIED_BYTES_MAX => Some(Body::of(bytes.clone())),
             FoundBody::Here(bytes) => Some(Body::copy_of(bytes)),
             FoundBody::Pieces(body) => {

@@ -175,3 +175,20 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn one_range_is_asked_for_in_one_spelling() {
+    for (sent, asked) in [
+        ("bytes=0-4", Some("bytes=0-4")),
+        ("BYTES=, 007-08 ,", Some("bytes=7-8")),
+        ("bytes=5-", Some("bytes=5-")),
+        ("bytes=-5", Some("bytes=-5")),
+        ("bytes=0-1,3-4", None),
+        ("bytes=4-1", None),
+        ("bytes=a-", None),
+        ("lines=0-4", None),
+        ("", None),
+    ] {
+        assert_eq!(single(sent.as_bytes()).as_deref(), asked, "{sent}");
+    }
+}

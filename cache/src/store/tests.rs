@@ -45,6 +45,19 @@ fn a_response_takes_the_place_of_the_one_before_it() {
 }
 
 #[test]
+fn a_successor_takes_the_place_of_its_predecessor_and_of_nothing_else() {
+    let store = MemoryStore::new(PLENTY);
+    let (first, second) = (object("/a", 10), object("/a", 20));
+    assert!(!store.succeed(&first, &second));
+    store.insert(first.clone());
+    assert!(store.succeed(&first, &second));
+    assert!(!store.succeed(&first, &object("/a", 30)));
+    let candidates = found(&store, "/a");
+    assert!(candidates.len() == 1 && Arc::ptr_eq(&candidates[0], &second));
+    assert_balanced(&store);
+}
+
+#[test]
 fn variants_stand_side_by_side_with_the_latest_first() {
     let store = MemoryStore::new(PLENTY);
     for (language, secs) in [("de", 2), ("en", 3), ("fr", 1)] {

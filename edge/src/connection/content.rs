@@ -11,7 +11,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame};
 
 use crate::answer::Content;
-use crate::recoding::Reader;
+use crate::pipe::Reader;
 use crate::tier::stream::DiskReader;
 
 /// Content that is read to its end.
@@ -20,7 +20,7 @@ pub enum Source {
     Here(VecDeque<Bytes>),
     Fill(FillReader),
     Origin(ResponseBody),
-    Recoded(Reader),
+    Piped(Reader),
     Disk(Box<DiskReader>),
 }
 
@@ -45,7 +45,7 @@ impl Source {
             Content::Parts(pieces) => Source::Here(pieces.into()),
             Content::Fill(reader) => Source::Fill(reader),
             Content::Origin(body) => Source::Origin(body),
-            Content::Recoded(reader) => Source::Recoded(reader),
+            Content::Piped(reader) => Source::Piped(reader),
             Content::Disk(reader) => Source::Disk(reader),
         }
     }
@@ -56,7 +56,7 @@ impl Source {
             Source::Here(pieces) => Poll::Ready(pieces.pop_front().map_or(Piece::End, Piece::Data)),
             Source::Fill(reader) => Pin::new(reader).poll_frame(cx).map(piece),
             Source::Origin(body) => Pin::new(body).poll_frame(cx).map(piece),
-            Source::Recoded(reader) => reader.poll(cx),
+            Source::Piped(reader) => reader.poll(cx),
             Source::Disk(reader) => reader.poll(cx),
         }
     }

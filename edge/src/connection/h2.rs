@@ -205,7 +205,7 @@ fn fits_at_once(answer: &Answer) -> bool {
         Content::Parts(_)
         | Content::Fill(_)
         | Content::Origin(_)
-        | Content::Recoded(_)
+        | Content::Piped(_)
         | Content::Disk(_)
         | Content::Tunnel(_) => false,
     }

@@ -12,6 +12,7 @@ pub fn stored(object: &Object, policy: &Policy, standing: Standing, now: Time) -
         "tier": "memory",
         "status": object.head.status(),
         "bytes": object.body.len(),
+        "in_parts": object.body.is_apart(),
         "weight_bytes": object.weight(),
         "purged": match standing { Standing::Clear => "no", Standing::Soft => "soft", Standing::Hard => "hard" },
         "epoch": object.born.0,

@@ -5,6 +5,7 @@
 //! that very tag, that begins at the very byte which is missing, of a whole of the same length.
 
 use headland_cache::conditional::remove_conditions;
+use headland_cache::partial::ContentRange;
 use headland_cache::{FillHead, etag};
 use headland_origin::{RequestBody, Response, ResponseBody};
 use http::{HeaderValue, StatusCode, header};
@@ -72,16 +73,11 @@ impl Resume {
     }
 }
 
-/// First byte and length of the whole, where the part goes to the end (RFC 9110 section 14.4). A part that ends before, or
-/// a whole of unknown length, is not what was asked for.
+/// First byte and length of the whole, where the part goes to the end. A part that ends before, or a whole of unknown
+/// length, is not what was asked for.
 fn content_range(value: &[u8]) -> Option<(u64, u64)> {
-    let text = std::str::from_utf8(value).ok()?;
-    let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
-    let (first, last) = range.split_once('-')?;
-    let number =
-        |digits: &str| digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<u64>().ok()).flatten();
-    let (first, last, total) = (number(first)?, number(last)?, number(total)?);
-    (first <= last && last.checked_add(1) == Some(total)).then_some((first, total))
+    let range = ContentRange::parse(value).filter(|range| range.last + 1 == range.total)?;
+    Some((range.first, range.total))
 }
 
 #[cfg(test)]

@@ -124,7 +124,7 @@ impl Connection {
                 }
                 self.flush(snapshot).await.is_ok()
             }
-            content @ (Content::Fill(_) | Content::Origin(_) | Content::Recoded(_) | Content::Disk(_)) => {
+            content @ (Content::Fill(_) | Content::Origin(_) | Content::Piped(_) | Content::Disk(_)) => {
                 self.stream_out(Source::of(content), framing, &mut sent, snapshot).await
             }
         };

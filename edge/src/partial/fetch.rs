@@ -1,0 +1,282 @@
+//! One or a few requests to the origin for a range, poured into the parts that it covers.
+//!
+//! Each part is led, filled, stored and retired in turn. The next part is led before this one ends, so that a client
+//! that has read this one finds the next on its way; a fetch that has run ahead of its client as far as it may waits
+//! without one.
+
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use headland_cache::conditional::{Validators, remove_conditions};
+use headland_cache::partial::{ContentRange, PART_BYTES, Part};
+use headland_cache::{Birth, Broken, Lead, Outcome};
+use headland_origin::{RequestBody, Response, ResponseBody};
+use http::{HeaderValue, StatusCode, header};
+use http_body::Body as _;
+
+use crate::forward::{OwnedLines, Purpose};
+use crate::node::Node;
+use crate::origin_fields::OriginFields;
+use crate::plan::Plan;
+
+use super::pace::Leash;
+use super::version::{Held, Version};
+
+/// How often an origin that breaks off within one part is asked for the rest.
+const RESUMES_MAX: u32 = 3;
+
+/// Why bytes did not come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missed {
+    /// The origin has another representation now, or cannot say.
+    Changed,
+    Failed(Broken),
+}
+
+impl Missed {
+    fn broken(self) -> Broken {
+        match self {
+            Missed::Changed => Broken::INCOMPLETE,
+            Missed::Failed(broken) => broken,
+        }
+    }
+}
+
+/// A fetch of a part of a version.
+pub struct Fetch<F> {
+    pub node: Arc<Node>,
+    pub plan: Box<Plan<F>>,
+    pub version: Version,
+    pub leash: Leash,
+}
+
+impl<F: OwnedLines> Fetch<F> {
+    /// Completes the part at `at`, of which `held` is there, and goes on from its end up to `until`.
+    pub async fn run(self, lead: Lead, at: u64, held: Option<Held>, until: u64) {
+        let _birth = Birth::now(&self.node.ledger);
+        let part = self.version.part(at);
+        let gap = part.gap(held.as_ref().map(|held| held.run.clone()));
+        let end = if gap.end == part.bytes().end { until.max(gap.end) } else { gap.end };
+        match Stream::open(&self, gap.start, end).await {
+            Ok(stream) => self.pour(lead, stream, held.filter(|held| touches(&held.run, &gap))).await,
+            Err(missed) => self.fail(lead, missed),
+        }
+    }
+
+    fn fail(&self, lead: Lead, missed: Missed) {
+        if missed == Missed::Changed {
+            self.version.forget(&self.node);
+        }
+        lead.fail(missed.broken());
+    }
+
+    /// Pours a body that is on its way into the parts from `range` on; the first is led by `lead`.
+    pub async fn receive(self, lead: Lead, body: ResponseBody, range: Range<u64>) {
+        let stream = Stream::of(&self, body, range);
+        self.pour(lead, stream, None).await;
+    }
+
+    async fn pour(&self, mut lead: Lead, mut stream: Stream<'_, F>, mut held: Option<Held>) {
+        loop {
+            let part = self.version.part(stream.at);
+            let fetched = stream.at..part.bytes().end.min(stream.end);
+            let run = held.as_ref().map_or(fetched.clone(), |held| union(&held.run, &fetched));
+            let Some(head) = self.version.fill_head(part, &run, self.outcome()) else { return };
+            let head = Arc::new(head);
+            lead.publish(head.clone());
+            let last = match fill(&lead, &mut stream, &fetched, held.take()).await {
+                Ok(last) => last,
+                Err(missed) => return self.fail(lead, missed),
+            };
+            let following = (fetched.end < stream.end).then(|| self.version.part(fetched.end));
+            let early = following.filter(|_| self.leash.try_step()).map(|part| self.lead(part));
+            if let Ok(sealed) = lead.seal(&last, None) {
+                if let Some(body) = sealed.body() {
+                    self.version.keep(&self.node, part, &head, body).await;
+                }
+                sealed.retire();
+            }
+            let next = match (following, early) {
+                (None, _) => None,
+                (Some(_), Some(lead)) => lead,
+                (Some(part), None) => {
+                    if self.leash.step().await {
+                        self.lead(part)
+                    } else {
+                        None
+                    }
+                }
+            };
+            let Some(next) = next else { return };
+            lead = next;
+        }
+    }
+
+    /// The right to fetch a part, unless somebody has it or it is there.
+    fn lead(&self, part: Part) -> Option<Lead> {
+        let is_there = self.version.is_there(&self.node, part);
+        (!is_there).then(|| self.node.collapse.try_lead(self.version.key(part).as_ref(), 0)).flatten()
+    }
+
+    fn outcome(&self) -> Outcome {
+        self.plan.outcome
+    }
+
+    /// Asks for a range of this version; the answer may end earlier, and says where.
+    async fn ask(&self, bytes: Range<u64>) -> Result<(ResponseBody, u64), Missed> {
+        // RFC 9111 section 3.4: without a strong validator nothing can be joined.
+        let validator = self.version.validator().ok_or(Missed::Changed)?;
+        let mut request = self.plan.request(Purpose::Fill, RequestBody::Empty);
+        let mut fields = request.headers.to_map();
+        remove_conditions(&mut fields);
+        let last = if bytes.end == self.version.total() { String::new() } else { (bytes.end - 1).to_string() };
+        let range = HeaderValue::try_from(format!("bytes={}-{last}", bytes.start)).map_err(|_| Missed::Changed)?;
+        let condition = HeaderValue::from_bytes(validator.if_range()).map_err(|_| Missed::Changed)?;
+        fields.insert(header::RANGE, range);
+        fields.insert(header::IF_RANGE, condition);
+        request.headers = fields.into();
+        let fetched = self.node.client.fetch(self.plan.group(), request, None).await;
+        let response = fetched.map_err(|error| {
+            Missed::Failed(Broken { error: error.proxy_status_error(), timeout: error.is_timeout() })
+        })?;
+        self.node.metrics.here().origin_ttfb.record(response.first_byte_micros);
+        let end = self.end_of(&response, &bytes)?;
+        Ok((response.body, end))
+    }
+
+    /// Where a 206 ends that begins as was asked and is of this version.
+    fn end_of(&self, response: &Response, asked: &Range<u64>) -> Result<u64, Missed> {
+        if response.status.is_server_error() || response.status == StatusCode::TOO_MANY_REQUESTS {
+            return Err(Missed::Failed(Broken { error: "destination_unavailable", timeout: false }));
+        }
+        let range = response.headers.get("content-range").and_then(ContentRange::parse);
+        let fields = OriginFields(&response.headers);
+        let belongs = self.version.validator().is_some_and(|validator| validator.admits(&Validators::of(&fields)));
+        match range {
+            Some(range)
+                if response.status == StatusCode::PARTIAL_CONTENT
+                    && belongs
+                    && (range.first, range.total) == (asked.start, self.version.total())
+                    && range.last < asked.end =>
+            {
+                Ok(range.last + 1)
+            }
+            _ => Err(Missed::Changed),
+        }
+    }
+}
+
+fn touches(run: &Range<u64>, gap: &Range<u64>) -> bool {
+    run.end == gap.start || gap.end == run.start
+}
+
+fn union(one: &Range<u64>, other: &Range<u64>) -> Range<u64> {
+    one.start.min(other.start)..one.end.max(other.end)
+}
+
+/// Fills one part with what is fetched and what is held beside it; its last bytes are given back, to be sealed.
+async fn fill<F: OwnedLines>(
+    lead: &Lead,
+    stream: &mut Stream<'_, F>,
+    fetched: &Range<u64>,
+    held: Option<Held>,
+) -> Result<Bytes, Missed> {
+    let abandoned = |_| Missed::Failed(Broken::ABANDONED);
+    let (before, after) = match held {
+        Some(held) if held.run.start < fetched.start => (Some(held), None),
+        held => (None, held),
+    };
+    let pieces = |held: Option<Held>| -> Vec<Bytes> {
+        held.and_then(|held| Some(held.slice(&held.run)?.collect())).unwrap_or_default()
+    };
+    let mut last = Bytes::new();
+    for piece in pieces(before) {
+        lead.append(&piece).await.map_err(abandoned)?;
+    }
+    while stream.at < fetched.end {
+        if !last.is_empty() {
+            lead.append(&last).await.map_err(abandoned)?;
+        }
+        last = stream.next(fetched.end).await?;
+    }
+    for piece in pieces(after) {
+        lead.append(&last).await.map_err(abandoned)?;
+        last = piece;
+    }
+    Ok(last)
+}
+
+/// The bytes of a range as they come, whatever answers they come in.
+struct Stream<'f, F> {
+    fetch: &'f Fetch<F>,
+    body: ResponseBody,
+    /// Of the last frame.
+    rest: Bytes,
+    at: u64,
+    /// Where this answer ends.
+    ends: u64,
+    end: u64,
+    asked_at: u64,
+    left: u32,
+}
+
+impl<'f, F: OwnedLines> Stream<'f, F> {
+    fn of(fetch: &'f Fetch<F>, body: ResponseBody, range: Range<u64>) -> Self {
+        let Range { start, end } = range;
+        Stream { fetch, body, rest: Bytes::new(), at: start, ends: end, end, asked_at: start, left: RESUMES_MAX }
+    }
+
+    async fn open(fetch: &'f Fetch<F>, at: u64, end: u64) -> Result<Self, Missed> {
+        let (body, ends) = fetch.ask(at..end).await?;
+        Ok(Stream { ends, ..Stream::of(fetch, body, at..end) })
+    }
+
+    /// Some of the bytes before `limit`, where there are any.
+    async fn next(&mut self, limit: u64) -> Result<Bytes, Missed> {
+        while self.rest.is_empty() {
+            self.rest = match self.frame().await {
+                Ok(Some(data)) => data,
+                Ok(None) => self.continued(Broken::INCOMPLETE).await?,
+                Err(broken) => self.continued(broken).await?,
+            };
+            if self.at + self.rest.len() as u64 > self.ends {
+                return Err(Missed::Failed(Broken::INCOMPLETE));
+            }
+        }
+        let count = self.rest.len().min(usize::try_from(limit - self.at).unwrap_or(usize::MAX));
+        self.at += count as u64;
+        Ok(self.rest.split_to(count))
+    }
+
+    /// The next data of this answer; none at its end.
+    async fn frame(&mut self) -> Result<Option<Bytes>, Broken> {
+        loop {
+            let frame = std::future::poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)).await;
+            match frame.map(|frame| frame.map(http_body::Frame::into_data)) {
+                None => return Ok(None),
+                Some(Ok(Ok(data))) => {
+                    self.fetch.node.metrics.here().origin_bytes.add(data.len() as u64);
+                    return Ok(Some(data));
+                }
+                Some(Ok(Err(_trailers))) => {}
+                Some(Err(error)) => {
+                    return Err(Broken { error: error.proxy_status_error(), timeout: error.is_timeout() });
+                }
+            }
+        }
+    }
+
+    /// Asks for what this answer did not bring. Nothing of the new one is there yet.
+    async fn continued(&mut self, broken: Broken) -> Result<Bytes, Missed> {
+        if self.at >= self.asked_at + PART_BYTES {
+            self.left = RESUMES_MAX;
+        }
+        self.left = self.left.checked_sub(1).ok_or(Missed::Failed(broken))?;
+        self.asked_at = self.at;
+        (self.body, self.ends) = self.fetch.ask(self.at..self.end).await?;
+        self.fetch.node.metrics.here().resumed.bump();
+        Ok(Bytes::new())
+    }
+}

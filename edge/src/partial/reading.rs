@@ -1,0 +1,206 @@
+//! One client's way through a range, part after part.
+
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use headland_cache::partial::{Part, covers, run_of};
+use headland_cache::{Broken, CacheKey, FillReader, Follower, Join, Lead, NoHead};
+use http_body::Body as _;
+
+use crate::connection::content::Piece;
+use crate::forward::OwnedLines;
+use crate::node::Node;
+use crate::pipe::Sender;
+use crate::plan::Plan;
+use crate::tier::{self, stream::DiskReader};
+
+use super::fetch::{Fetch, Missed};
+use super::pace::{Pace, pace};
+use super::version::{Held, Version};
+
+/// How often a part is looked for before it is given up.
+const TRIES_MAX: usize = 8;
+/// Parts that one request to the origin asks for.
+const SPAN_PARTS_MAX: usize = 256;
+
+/// Where the bytes of one part come from.
+pub enum Segment {
+    Held(Held, Range<u64>),
+    Disk(Box<DiskReader>, Range<u64>),
+    Fill(FillReader, Range<u64>),
+}
+
+/// What the disk has of a part.
+enum OnDisk {
+    Wanted(Segment),
+    /// Not what is wanted, but part of it.
+    Held(Held),
+}
+
+/// What is left to read.
+pub struct Reading<F> {
+    node: Arc<Node>,
+    plan: Box<Plan<F>>,
+    version: Version,
+    left: Range<u64>,
+    /// Of the fetch that was begun for this client.
+    pace: Option<Pace>,
+}
+
+impl<F: OwnedLines + Clone + Send + Sync + 'static> Reading<F> {
+    pub fn new(node: Arc<Node>, plan: Box<Plan<F>>, version: Version, wanted: Range<u64>, pace: Option<Pace>) -> Self {
+        Reading { node, plan, version, left: wanted, pace }
+    }
+
+    /// Sends everything, beginning with a segment that is open.
+    pub async fn run(mut self, first: Segment, pipe: &Sender) {
+        let mut segment = first;
+        loop {
+            let Some(end) = send(segment, pipe).await else { return };
+            let is_taken = self.version.part(self.left.start).bytes().end <= end;
+            self.left.start = end;
+            if let Some(pace) = self.pace.as_ref().filter(|_| is_taken) {
+                pace.step();
+            }
+            if self.left.is_empty() {
+                pipe.send(Piece::End).await;
+                return;
+            }
+            let Ok(next) = self.open().await else {
+                // What was sent cannot be taken back: the client sees a broken transfer.
+                pipe.send(Piece::Broken).await;
+                return;
+            };
+            segment = next;
+        }
+    }
+
+    /// The next part: from memory, from disk, from a fill under way, or fetched now.
+    pub async fn open(&mut self) -> Result<Segment, Missed> {
+        let part = self.version.part(self.left.start);
+        let wanted = self.left.start..part.bytes().end.min(self.left.end);
+        let key = self.version.key(part);
+        for _ in 0..TRIES_MAX {
+            if let Some(held) = self.version.held(&self.node, part).filter(|held| covers(&held.run, &wanted)) {
+                return Ok(Segment::Held(held, wanted));
+            }
+            let found = match self.node.collapse.join(key.as_ref(), 0) {
+                Join::Crowded => return Err(Missed::Failed(Broken::ABANDONED)),
+                Join::Follow(follower) => self.follow(follower, &wanted).await?,
+                Join::Lead(lead) => self.lead(lead, &key, &wanted).await?,
+            };
+            if let Some(segment) = found {
+                return Ok(segment);
+            }
+        }
+        Err(Missed::Failed(Broken::ABANDONED))
+    }
+
+    /// Nobody fetches the part: it has come into memory just now, or the disk has it, or it is fetched for this client.
+    async fn lead(&mut self, lead: Lead, key: &CacheKey, wanted: &Range<u64>) -> Result<Option<Segment>, Missed> {
+        let part = self.version.part(wanted.start);
+        let held = match self.version.held(&self.node, part) {
+            Some(held) if covers(&held.run, wanted) => {
+                lead.found();
+                return Ok(None);
+            }
+            Some(held) => Some(held),
+            None => match self.on_disk(key, wanted).await {
+                Some(OnDisk::Wanted(segment)) => {
+                    lead.found();
+                    return Ok(Some(segment));
+                }
+                Some(OnDisk::Held(held)) => Some(held),
+                None => None,
+            },
+        };
+        let follower = lead.follow();
+        let (pace, leash) = pace();
+        self.pace = Some(pace);
+        let (node, plan, version) = (self.node.clone(), self.plan.clone(), self.version.clone());
+        let fetch = Fetch { node, plan, version, leash };
+        tokio::spawn(fetch.run(lead, wanted.start, held, self.until(part)));
+        self.follow(follower, wanted).await
+    }
+
+    async fn on_disk(&self, key: &CacheKey, wanted: &Range<u64>) -> Option<OnDisk> {
+        let mut found = tier::part::part(&self.node, key).await?;
+        let run = run_of(found.head())?;
+        let is_wanted = covers(&run, wanted);
+        if is_wanted {
+            let (first, end) = (wanted.start - run.start, wanted.end - run.start);
+            match found.stream(&self.node, first, end).await {
+                Ok(reader) => return Some(OnDisk::Wanted(Segment::Disk(Box::new(reader), wanted.clone()))),
+                Err(record) => found = record,
+            }
+        }
+        let held = Held::new(found.load(&self.node).await?, run);
+        Some(if is_wanted { OnDisk::Wanted(Segment::Held(held, wanted.clone())) } else { OnDisk::Held(held) })
+    }
+
+    /// A fill under way, if it brings what is wanted; else it is waited for.
+    async fn follow(&self, mut follower: Follower, wanted: &Range<u64>) -> Result<Option<Segment>, Missed> {
+        let head = match follower.head().await {
+            Ok(head) => head,
+            Err(NoHead::Failed(_)) if !self.version.is_current(&self.node) => return Err(Missed::Changed),
+            Err(NoHead::Failed(broken)) => return Err(Missed::Failed(broken)),
+            Err(NoHead::LookAgain | NoHead::Abandoned | NoHead::Uncacheable) => return Ok(None),
+        };
+        let mut reader = follower.into_reader();
+        match run_of(&head.head) {
+            Some(run) if covers(&run, wanted) => {
+                let reader = reader.narrowed(wanted.start - run.start, wanted.end - run.start);
+                Ok(Some(Segment::Fill(reader, wanted.clone())))
+            }
+            _ => {
+                while let Some(Ok(_)) = std::future::poll_fn(|cx| Pin::new(&mut reader).poll_frame(cx)).await {}
+                Ok(None)
+            }
+        }
+    }
+
+    /// Where a fetch that begins in `part` ends: at the end of what is wanted, or where the next part begins that is
+    /// there or on its way.
+    fn until(&self, part: Part) -> u64 {
+        let bytes = part.bytes();
+        let following = self.version.parts(bytes.end..self.left.end.max(bytes.end)).take(SPAN_PARTS_MAX - 1);
+        let is_missing = |part: &Part| {
+            !self.version.is_there(&self.node, *part) && !self.node.collapse.is_led(self.version.key(*part).as_ref())
+        };
+        following.take_while(is_missing).last().map_or(bytes.end, |last| last.bytes().end)
+    }
+}
+
+/// Sends one segment; the position behind what was sent, unless the client has left or the fill broke.
+async fn send(segment: Segment, pipe: &Sender) -> Option<u64> {
+    match segment {
+        Segment::Held(held, wanted) => {
+            let pieces: Vec<_> = held.slice(&wanted)?.collect();
+            for piece in pieces {
+                pipe.send(Piece::Data(piece)).await.then_some(())?;
+            }
+            Some(wanted.end)
+        }
+        Segment::Disk(mut reader, wanted) => {
+            let mut at = wanted.start;
+            // What the disk has lost is looked for elsewhere.
+            while let Piece::Data(data) = std::future::poll_fn(|cx| reader.poll(cx)).await {
+                at += data.len() as u64;
+                pipe.send(Piece::Data(data)).await.then_some(())?;
+            }
+            Some(at)
+        }
+        Segment::Fill(mut reader, wanted) => {
+            while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut reader).poll_frame(cx)).await {
+                let data = frame.ok().and_then(|frame| frame.into_data().ok());
+                let Some(data) = data else {
+                    pipe.send(Piece::Broken).await;
+                    return None;
+                };
+                pipe.send(Piece::Data(data)).await.then_some(())?;
+            }
+            Some(wanted.end)
+        }
+    }
+}

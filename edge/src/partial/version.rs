@@ -1,0 +1,164 @@
+//! One version of a body that is stored apart, and what memory holds of it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use headland_cache::conditional::Validators;
+use headland_cache::object::Parts;
+use headland_cache::partial::{Part, StrongValidator, covers, run_of};
+use headland_cache::{Body, CacheKey, FillHead, Object, Outcome, Standing, VaryFacts};
+
+use crate::node::Node;
+
+/// The object with the head of the whole stands for all of it: where it is gone or replaced, so is the version.
+#[derive(Debug, Clone)]
+pub struct Version {
+    whole: Arc<Object>,
+}
+
+/// A run of bytes in memory.
+#[derive(Debug)]
+pub struct Held {
+    body: Body,
+    /// Positions in the whole.
+    pub run: Range<u64>,
+}
+
+impl Held {
+    pub fn new(body: Body, run: Range<u64>) -> Self {
+        Held { body, run }
+    }
+
+    /// The wanted bytes; none where they are not all there.
+    pub fn slice(&self, wanted: &Range<u64>) -> Option<impl Iterator<Item = Bytes> + '_> {
+        let start = self.run.start;
+        covers(&self.run, wanted).then(|| self.body.slice(wanted.start - start..wanted.end - start))
+    }
+}
+
+impl Version {
+    pub fn new(whole: Arc<Object>) -> Self {
+        Version { whole }
+    }
+
+    /// Length of the whole, in bytes.
+    pub fn total(&self) -> u64 {
+        self.whole.body.len()
+    }
+
+    /// The part with this byte.
+    pub fn part(&self, at: u64) -> Part {
+        Part::at(at, self.total())
+    }
+
+    /// All parts with bytes of a range.
+    pub fn parts(&self, wanted: Range<u64>) -> impl Iterator<Item = Part> + Clone + use<> {
+        let total = self.total();
+        let mut at = wanted.start;
+        std::iter::from_fn(move || {
+            let part = (at < wanted.end).then(|| Part::at(at, total))?;
+            at = part.bytes().end;
+            Some(part)
+        })
+    }
+
+    pub fn key(&self, part: Part) -> CacheKey {
+        part.key(&self.whole.key, self.whole.generation)
+    }
+
+    /// What proves that more bytes belong to this version.
+    pub fn validator(&self) -> Option<StrongValidator<'_>> {
+        StrongValidator::of(&Validators::of(&self.whole.head), self.whole.freshness.response_time())
+    }
+
+    /// What memory holds of a part.
+    pub fn held(&self, node: &Node, part: Part) -> Option<Held> {
+        let key = self.key(part);
+        if let Some(object) = node.store.candidates(key.as_ref()).first() {
+            return Some(Held::new(object.body.clone(), run_of(&object.head)?));
+        }
+        // A whole of one part stands in its own place once it is complete.
+        (part.bytes() == (0..self.total())).then(|| self.successor(node)).flatten()
+    }
+
+    fn successor(&self, node: &Node) -> Option<Held> {
+        let candidates = node.store.candidates(self.whole.key.as_ref());
+        let complete = candidates.iter().find(|o| o.generation == self.whole.generation && !o.body.is_apart())?;
+        Some(Held::new(complete.body.clone(), 0..self.total()))
+    }
+
+    /// Whether a range is in memory or, in part, on disk. False for one of more than `parts_max` parts.
+    pub fn is_stored(&self, node: &Node, wanted: &Range<u64>, parts_max: u64) -> bool {
+        let parts = self.parts(wanted.clone());
+        parts.clone().count() as u64 <= parts_max
+            && parts.into_iter().all(|part| {
+                let bytes = part.bytes();
+                let wanted = bytes.start.max(wanted.start)..bytes.end.min(wanted.end);
+                let held = self.held(node, part);
+                held.map_or_else(|| self.may_be_on_disk(node, part), |held| covers(&held.run, &wanted))
+            })
+    }
+
+    /// Whether some of a part is there, or may be.
+    pub fn is_there(&self, node: &Node, part: Part) -> bool {
+        self.held(node, part).is_some() || self.may_be_on_disk(node, part)
+    }
+
+    pub fn may_be_on_disk(&self, node: &Node, part: Part) -> bool {
+        node.may_be_on_disk(self.key(part).as_ref())
+    }
+
+    /// Whether this version is what is stored. What has left memory for the disk may be.
+    pub fn is_current(&self, node: &Node) -> bool {
+        let key = self.whole.key.as_ref();
+        let candidates = node.store.candidates(key);
+        candidates.iter().any(|object| object.generation == self.whole.generation)
+            || candidates.is_empty() && node.may_be_on_disk(key)
+    }
+
+    /// Nothing more can be added to this version.
+    pub fn forget(&self, node: &Node) {
+        node.forget_object(&self.whole);
+    }
+
+    /// The head of a fill that brings a run of one part.
+    pub fn fill_head(&self, part: Part, run: &Range<u64>, outcome: Outcome) -> Option<FillHead> {
+        Some(FillHead {
+            head: part.head(run)?,
+            freshness: self.whole.freshness.clone(),
+            vary: VaryFacts::default(),
+            tags: self.whole.tags.clone(),
+            length: Some(run.end - run.start),
+            outcome,
+            born: self.whole.born,
+            object_bytes_max: u64::MAX,
+            generation: self.whole.generation,
+        })
+    }
+
+    /// Stores a run of a part; the only part of a whole takes the place of the whole.
+    pub async fn keep(&self, node: &Node, part: Part, head: &FillHead, body: &Body) {
+        if !self.is_current(node) {
+            return;
+        }
+        if body.len() == self.total() {
+            let complete = Arc::new(Object::new(Parts { body: body.clone(), ..self.whole.parts().clone() }));
+            if node.ledger.check(&complete) != Standing::Hard && node.store.succeed(&self.whole, &complete) {
+                node.stored(&complete);
+            }
+            return;
+        }
+        let object = Arc::new(Object::new(Parts {
+            key: self.key(part),
+            head: head.head.clone(),
+            body: body.clone(),
+            trailers: None,
+            vary: VaryFacts::default(),
+            ..self.whole.parts().clone()
+        }));
+        node.store.insert_in_steps(object.clone()).await;
+        node.stored(&object);
+        node.metrics.here().parts_stored.bump();
+    }
+}
