@@ -5,6 +5,7 @@
 #   make lint     formatting, clippy, ruff, mypy
 #   make develop  a quick build into .venv, for the edit loop
 #   make model    100,000 random schedules against the model of RFC 9111
+#   make kills    200 rounds of kill -9 between a purge's answer and the next
 #   make perf     the comparison with NGINX
 #   make lock     the locked packages anew, from pyproject.toml
 #   make clean    remove what the above made
@@ -25,7 +26,7 @@ TESTS ?= tests
 SOURCES := pyproject.toml _headland.pyi Cargo.toml Cargo.lock \
 	$(shell find cache edge origin purge_api -type f -not -path '*/__pycache__/*' -not -path '*/proptest-regressions/*')
 
-.PHONY: run test lint rust-lint rust-test python-lint python-test develop model perf lock clean tools servers
+.PHONY: run test lint rust-lint rust-test python-lint python-test develop model kills perf lock clean tools servers
 .DEFAULT_GOAL := run
 
 run: $(STAMPS)/installed
@@ -59,6 +60,9 @@ develop: $(STAMPS)/dev
 
 model: $(STAMPS)/dev $(STAMPS)/installed
 	HEADLAND_MODEL_SCHEDULES=100000 $(BIN)/pytest tests/property
+
+kills: $(STAMPS)/dev $(STAMPS)/installed
+	HEADLAND_KILL_ROUNDS=200 $(BIN)/pytest tests/test_purge_api_process.py -k kill
 
 perf: $(STAMPS)/dev $(STAMPS)/installed | servers
 	$(BIN)/python -m perf
