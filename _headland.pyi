@@ -40,8 +40,14 @@ class Ledger:
     def apply_all(self, kind: str, values: list[str], soft: bool, at_ms: int, first_epoch: int) -> None:
         """Put the rules of one purge in force; epochs count up from the first. Raises `ValueError`: none applied."""
 
-    def reserve(self) -> int:
-        """Take the next epoch for a rule that is yet to be made durable and applied."""
+    def reserve(self, count: int = 1) -> int:
+        """Take the next epochs for rules that are yet to be made durable and applied; the answer is the first."""
+
+    def held(self, first: int, last: int) -> tuple[list[int], int]:
+        """The epochs of a range whose rules are kept, and up to which epoch rules were folded into rules for everything.
+
+        Of a rule with an epoch of its own beyond that which is not kept, nothing is needed any more.
+        """
 
     def epoch(self) -> int:
         """The newest epoch given out."""

@@ -110,15 +110,15 @@ impl Ledger {
         self.epoch.fetch_max(epoch.0, Ordering::AcqRel);
     }
 
-    /// Takes the next epoch for a rule that is yet to be made durable. What is asked from the origin from now on is no
-    /// older than the purge, so it need not match.
-    pub fn reserve(&self) -> Epoch {
-        Epoch(self.epoch.fetch_add(1, Ordering::AcqRel) + 1)
+    /// Takes the next epochs for rules that are yet to be made durable; returns the first. What is asked from the origin
+    /// from now on is no older than the purge, so it need not match.
+    pub fn reserve(&self, count: u64) -> Epoch {
+        Epoch(self.epoch.fetch_add(count, Ordering::AcqRel) + 1)
     }
 
     /// Applies a rule and returns its epoch: the next one, or its own when it was reserved or is restored.
     pub fn apply(&self, rule: PurgeRule) -> Epoch {
-        let epoch = rule.epoch.unwrap_or_else(|| self.reserve());
+        let epoch = rule.epoch.unwrap_or_else(|| self.reserve(1));
         let equivalent = self.equivalent_to(&rule);
         let mut rules = self.rules.write();
         let covered = rules.add(epoch, rule);
@@ -185,6 +185,13 @@ impl Ledger {
             all.extend(page);
             last = end;
         }
+    }
+
+    /// For the journal: the epochs from `first` to `last` whose rules are kept, and the epoch up to which rules were folded
+    /// into rules for everything. Of a durable rule beyond that which is not kept, the journal needs nothing any more:
+    /// it was forgotten, or one that is durable covers it.
+    pub fn held(&self, first: Epoch, last: Epoch) -> (Vec<Epoch>, Epoch) {
+        self.rules.read().held(first, last)
     }
 
     /// The epoch that nothing is older than that is being fetched, or will be. Ask it before looking at what is stored:

@@ -117,6 +117,8 @@ pub struct PurgeRule {
     pub epoch: Option<Epoch>,
     /// When the purge was asked for.
     pub at: Time,
+    /// It is on the disk as well, and will be applied again after a restart.
+    durable: bool,
 }
 
 impl PurgeRule {
@@ -139,13 +141,18 @@ impl PurgeRule {
             PurgeKind::All if value.is_empty() => value.into(),
             PurgeKind::All => return Err(PurgeRuleError::Value),
         };
-        Ok(PurgeRule { kind, value, pattern, mode, epoch: None, at })
+        Ok(PurgeRule { kind, value, pattern, mode, epoch: None, at, durable: false })
     }
 
-    /// The same rule with a number that was reserved or restored.
+    /// The same rule with a number that was reserved or restored, which makes it one that is kept on the disk.
     #[must_use]
     pub fn with_epoch(self, epoch: Epoch) -> PurgeRule {
-        PurgeRule { epoch: Some(epoch), ..self }
+        PurgeRule { epoch: Some(epoch), durable: true, ..self }
+    }
+
+    /// Whether it is kept on the disk as well.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.durable
     }
 
     pub fn kind(&self) -> PurgeKind {
@@ -172,7 +179,7 @@ impl PurgeRule {
     /// The same purge for another URL, in canonical form already.
     pub(crate) fn for_url(&self, host: &[u8], target: &[u8]) -> Option<PurgeRule> {
         let value = [std::str::from_utf8(host).ok()?, std::str::from_utf8(target).ok()?].concat();
-        Some(PurgeRule { kind: PurgeKind::Url, value: value.into(), ..self.clone() })
+        Some(PurgeRule { kind: PurgeKind::Url, value: value.into(), durable: false, ..self.clone() })
     }
 
     /// The same purge for the whole host of a URL, path, prefix or pattern; for everything where that has no host.
@@ -182,13 +189,13 @@ impl PurgeRule {
         if host == ANY_HOST {
             return self.widened_to_all();
         }
-        PurgeRule { kind: PurgeKind::Host, value: host.into(), pattern: None, ..self.clone() }
+        PurgeRule { kind: PurgeKind::Host, value: host.into(), pattern: None, durable: false, ..self.clone() }
     }
 
     /// The same purge for everything.
     #[must_use]
     pub(crate) fn widened_to_all(&self) -> PurgeRule {
-        PurgeRule { kind: PurgeKind::All, value: "".into(), pattern: None, ..self.clone() }
+        PurgeRule { kind: PurgeKind::All, value: "".into(), pattern: None, durable: false, ..self.clone() }
     }
 }
 

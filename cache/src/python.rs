@@ -62,8 +62,8 @@ impl PyLedger {
         at_ms: u64,
         epoch: Option<u64>,
     ) -> PyResult<u64> {
-        let mut rule = make_rule(kind, value, soft, at_ms)?;
-        rule.epoch = epoch.map(Epoch);
+        let rule = make_rule(kind, value, soft, at_ms)?;
+        let rule = epoch.into_iter().fold(rule, |rule, epoch| rule.with_epoch(Epoch(epoch)));
         Ok(py.detach(|| self.ledger.apply(rule)).0)
     }
 
@@ -91,8 +91,9 @@ impl PyLedger {
         .map_err(PyValueError::new_err::<String>)
     }
 
-    fn reserve(&self) -> u64 {
-        self.ledger.reserve().0
+    #[pyo3(signature = (count = 1))]
+    fn reserve(&self, count: u64) -> u64 {
+        self.ledger.reserve(count).0
     }
 
     fn epoch(&self) -> u64 {
@@ -101,6 +102,12 @@ impl PyLedger {
 
     fn rules(&self, py: Python<'_>) -> Vec<Row> {
         py.detach(|| self.ledger.rules().iter().map(row).collect())
+    }
+
+    /// The epochs of a range whose rules are kept, and up to which epoch rules were folded into rules for everything.
+    fn held(&self, py: Python<'_>, first: u64, last: u64) -> (Vec<u64>, u64) {
+        let (held, folded) = py.detach(|| self.ledger.held(Epoch(first), Epoch(last)));
+        (held.into_iter().map(|epoch| epoch.0).collect(), folded.0)
     }
 
     fn forget_until(&self, py: Python<'_>, epoch: u64) {

@@ -49,6 +49,11 @@ pub(crate) struct RuleIndex {
     sites: usize,
     next: u64,
     folded: u64,
+    /// The youngest rule that was folded into one for everything.
+    folded_until: Epoch,
+    /// Whether there were ever rules that are kept on the disk, and ever rules that are not.
+    had_durable: bool,
+    had_volatile: bool,
     rules_max: usize,
     tags_ignore_case: bool,
 }
@@ -64,6 +69,9 @@ impl RuleIndex {
             sites: 0,
             next: 0,
             folded: 0,
+            folded_until: Epoch(0),
+            had_durable: false,
+            had_volatile: false,
             rules_max,
             tags_ignore_case,
         }
@@ -87,9 +95,16 @@ impl RuleIndex {
         (rules, last)
     }
 
+    /// The epochs of a range whose rules are kept, and up to which epoch rules were folded into rules for everything.
+    pub(crate) fn held(&self, first: Epoch, last: Epoch) -> (Vec<Epoch>, Epoch) {
+        let range = self.kept.range((first, 0)..=(last, u64::MAX));
+        (range.map(|(place, _)| place.0).collect(), self.folded_until)
+    }
+
     /// Adds a rule. A hard rule for everything covers what is older: that is given back, to be freed outside the lock.
     pub(crate) fn add(&mut self, epoch: Epoch, rule: PurgeRule) -> Option<RuleIndex> {
-        if rule.kind() == PurgeKind::All && rule.mode == PurgeMode::Hard {
+        let everything = rule.kind() == PurgeKind::All && rule.mode == PurgeMode::Hard;
+        if everything && (rule.is_durable() || !self.had_durable) {
             let covered = self.split_at(epoch);
             self.enter(epoch, rule);
             return Some(covered);
@@ -199,13 +214,20 @@ impl RuleIndex {
     }
 
     /// Enters a rule, unless one that is kept covers it, and drops those that it covers by name.
+    ///
+    /// A rule that is on the disk is never dropped for one that is not, and so would be missing after a restart: it
+    /// stays behind that one's mark.
     fn enter(&mut self, epoch: Epoch, mut rule: PurgeRule) {
         let place = (epoch, self.next);
         self.next += 1;
         rule.epoch = Some(epoch);
+        let durable = rule.is_durable();
+        self.had_durable |= durable;
+        self.had_volatile |= !durable;
         let name = self.name_of(&rule);
         let covers = |mark: Option<&Mark>| mark.is_some_and(|mark| mark.covers(place, rule.mode));
-        if covers(self.marks.get(EVERYTHING)) || covers(self.marks.get(name)) {
+        let covered = covers(self.marks.get(EVERYTHING)) || covers(self.marks.get(name));
+        if covered && !(durable && self.had_volatile) {
             return;
         }
         if rule.kind() == PurgeKind::Prefix {
@@ -216,10 +238,12 @@ impl RuleIndex {
             self.patterns.insert(place, (pattern.clone(), rule.mode));
         }
         self.sites += usize::from(rule.kind() == PurgeKind::Site);
-        let superfluous = self.marks.enter(name, place, rule.mode);
+        let superfluous = if covered { SmallVec::new() } else { self.marks.enter(name, place, rule.mode) };
         self.kept.insert(place, rule);
         for place in superfluous {
-            self.discard(place);
+            if durable || self.kept.get(&place).is_some_and(|older| !older.is_durable()) {
+                self.discard(place);
+            }
         }
     }
 
@@ -254,7 +278,7 @@ impl RuleIndex {
     /// Keeps only the rules of younger epochs; gives back the rest.
     fn split_at(&mut self, epoch: Epoch) -> RuleIndex {
         let mut covered = std::mem::replace(self, RuleIndex::new(self.rules_max, self.tags_ignore_case));
-        (self.next, self.folded) = (covered.next, covered.folded);
+        (self.next, self.folded, self.folded_until) = (covered.next, covered.folded, covered.folded_until);
         let younger = covered.kept.split_off(&(Epoch(epoch.0 + 1), 0));
         for rule in younger.into_values() {
             self.enter(epoch_of(&rule), rule);
@@ -288,6 +312,7 @@ impl RuleIndex {
             let Some((&place, _)) = self.kept.first_key_value() else { break };
             if let Some(rule) = self.discard(place) {
                 self.folded += 1;
+                self.folded_until = self.folded_until.max(place.0);
                 let slot = usize::from(rule.mode == PurgeMode::Hard);
                 youngest[slot] = Some(rule);
             }

@@ -133,7 +133,7 @@ fn a_fill_that_began_before_a_purge_learns_of_it() {
 fn a_reserved_epoch_is_newer_than_everything_before() {
     let ledger = Ledger::default();
     let before = ledger.epoch();
-    let reserved = ledger.reserve();
+    let reserved = ledger.reserve(1);
     let meanwhile = ledger.apply(hard(PurgeKind::Host, "other.example"));
     assert!(before < reserved && reserved < meanwhile);
     ledger.apply(hard(PurgeKind::Url, "h.example/").with_epoch(reserved));
@@ -347,4 +347,44 @@ fn tags_may_be_read_without_regard_to_case() {
         ledger.apply(hard(PurgeKind::Tag, "A"));
         assert_eq!(ledger.check(&object("/", Epoch(0))), standing);
     }
+}
+
+#[test]
+fn a_durable_rule_stays_until_a_durable_one_covers_it() {
+    let at = |kind, value: &str, epoch| hard(kind, value).with_epoch(Epoch(epoch));
+    for covering in [
+        vec![hard(PurgeKind::Tag, "a")],
+        vec![soft(PurgeKind::All, ""), hard(PurgeKind::All, "")],
+        vec![hard(PurgeKind::All, ""), at(PurgeKind::Host, "other.example", 7)],
+    ] {
+        let ledger = Ledger::default();
+        ledger.apply(at(PurgeKind::Tag, "a", 5));
+        covering.into_iter().for_each(|rule| _ = ledger.apply(rule));
+        assert!(ledger.held(Epoch(5), Epoch(5)).0.contains(&Epoch(5)));
+        // Restored, or numbered before the others and applied after them.
+        ledger.apply(at(PurgeKind::Tag, "a", 4));
+        assert!(ledger.held(Epoch(4), Epoch(4)).0.contains(&Epoch(4)));
+        ledger.apply(at(PurgeKind::All, "", 9));
+        assert_eq!(ledger.held(Epoch(0), Epoch(8)), (vec![], Epoch(0)));
+    }
+}
+
+#[test]
+fn what_is_not_durable_drops_its_own_kind_so_that_it_never_piles_up() {
+    let ledger = Ledger::default();
+    ledger.apply(hard(PurgeKind::Tag, "a").with_epoch(Epoch(5)));
+    for _ in 0..1_000 {
+        ledger.apply(hard(PurgeKind::Tag, "a"));
+    }
+    assert_eq!(ledger.stats().rules, 2);
+}
+
+#[test]
+fn the_journal_learns_up_to_where_rules_were_folded() {
+    let ledger = Ledger::new(LedgerLimits { rules_max: 8, ..LedgerLimits::default() });
+    for number in 1..=9 {
+        ledger.apply(hard(PurgeKind::Tag, &format!("t{number}")).with_epoch(Epoch(number)));
+    }
+    let (held, folded) = ledger.held(Epoch(1), Epoch(9));
+    assert_eq!((held, folded), ((5..=9).map(Epoch).collect(), Epoch(5)));
 }
