@@ -44,7 +44,7 @@ class Ledger:
         """Take the next epochs for rules that are yet to be made durable and applied; the answer is the first."""
 
     def held(self, first: int, last: int) -> tuple[list[int], int]:
-        """The epochs of a range whose rules are kept, and up to which epoch rules were folded into rules for everything.
+        """The epochs of a range whose rules are kept, and up to which one rules were folded into rules for all.
 
         Of a rule with an epoch of its own beyond that which is not kept, nothing is needed any more.
         """

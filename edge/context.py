@@ -41,8 +41,17 @@ class LedgerFace(Protocol):
     def apply_all(self, kind: str, values: list[str], soft: bool, at_ms: int, first_epoch: int) -> None:
         """Put the rules of one purge in force; epochs count up from the first."""
 
+    def reserve(self, count: int = 1) -> int:
+        """Take the next epochs, for rules that are yet to be made durable; the answer is the first."""
+
     def epoch(self) -> int:
         """The newest epoch given out."""
+
+    def held(self, first: int, last: int) -> tuple[list[int], int]:
+        """The epochs of a range whose rules are kept, and up to which epoch rules were folded into broader ones."""
+
+    def __len__(self) -> int:
+        """How many rules are kept."""
 
 
 class NodeFace(Protocol):

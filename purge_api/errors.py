@@ -3,7 +3,7 @@
 PurgeError
   Refused             the caller's fault: carries what the problem document says (RFC 9457)
   JournalError        the node's fault: the purge was not taken
-    JournalDamaged    what is on disk cannot be trusted; the node must not start
+    JournalDamaged    what is on disk cannot be trusted
     JournalLocked     another process holds the journal
     JournalBusy       more purges wait for the disk than the bound allows
     JournalFailed     the disk refused a write

@@ -1,7 +1,7 @@
 """Dropping rules that nothing needs any more: those that are older than everything stored or being fetched.
 
 Once in a while the node is asked how old the oldest response is that it keeps, which takes a look at each; rules up to
-there leave the memory and, at the next compaction, the disk. A rule stays at least `FORGET_AFTER_S`, longer than a
+there leave the memory and, when the journal is swept, the disk. A rule stays at least `FORGET_AFTER_S`, longer than a
 request may hold on to a response that has left the store.
 """
 
@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable
 
 from purge_api.context import Context
-from purge_api.journal import Journal
 
 __all__ = ["Forgetter"]
 
@@ -28,7 +27,6 @@ class Forgetter:
 
     Args:
         context: The node.
-        journal: Where rules are kept on the disk.
         clock: A monotonic time in seconds.
         after_s: Seconds that a rule stays in any case.
     """
@@ -36,12 +34,10 @@ class Forgetter:
     def __init__(
         self,
         context: Context,
-        journal: Journal,
         clock: Callable[[], float] = time.monotonic,
         after_s: float = FORGET_AFTER_S,
     ) -> None:
         self._context = context
-        self._journal = journal
         self._clock = clock
         self._after_s = after_s
         self._epochs: deque[tuple[float, int]] = deque()
@@ -62,5 +58,4 @@ class Forgetter:
             until = self._epochs.popleft()[1]
         if until > self._forgotten:
             self._forgotten = await asyncio.to_thread(self._context.node.forget_rules, until)
-            self._journal.forget(self._forgotten)
         return self._forgotten

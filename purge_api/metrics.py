@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from purge_api.record import PurgeRecord
 from purge_api.vocabulary import KINDS, MODES
@@ -25,6 +25,11 @@ class PurgeMetrics:
             "From receipt of a purge to its rules being durable and in force.",
             registry=registry,
             buckets=APPLY_BUCKETS_S,
+        )
+        self.damaged = Gauge(
+            "headland_purge_journal_damaged",
+            "Whether the journal was found damaged at the start, and everything stored was purged for that.",
+            registry=registry,
         )
         # Looked up once, because that takes longer than counting.
         self._items = {kind: self.items.labels(kind) for kind in KINDS}

@@ -1,7 +1,7 @@
 """Putting the purge API on the admin application: the entry point of the group `headland.admin`.
 
-Called before the node serves, so that the rules of the journal are in force for the first request. A journal that
-cannot be trusted raises, and the node does not start.
+Called before the node serves, so that the rules of the journal are in force for the first request; among them, where
+the journal was damaged, one that purges everything stored.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def mount(app: web.Application, context: Context) -> None:
         JournalError: The journal cannot be opened; one sentence says why.
     """
     journal = Journal(context.state_dir / JOURNAL_DIRECTORY, context.ledger)
-    desk = PurgeDesk(context, journal, PurgeMetrics(context.registry), RateLimiter(time.monotonic))
+    metrics = PurgeMetrics(context.registry)
+    metrics.damaged.set(bool(journal.damage))
+    desk = PurgeDesk(context, journal, metrics, RateLimiter(time.monotonic))
     spread = Spread(context.node_name)
     api = PurgeApi(desk, spread)
     app.middlewares.append(middleware)
@@ -57,7 +59,7 @@ def mount(app: web.Application, context: Context) -> None:
     cloudflare.add_routes(app, desk)
     context.on_purge.append(DataPort(desk).handle)
     context.sources["purges"] = lambda: _shown(journal)
-    app.cleanup_ctx.append(_running(Forgetter(context, journal)))
+    app.cleanup_ctx.append(_running(Forgetter(context)))
     if context.fleet is not None:
         app.cleanup_ctx.append(_member(context.fleet, context, desk, spread))
 

@@ -45,8 +45,17 @@ class SpyLedger:
         self.core.apply_all(kind, values, soft, at_ms, first_epoch)
         self.applied += [(kind, value, soft, first_epoch + index) for index, value in enumerate(values)]
 
+    def reserve(self, count: int = 1) -> int:
+        return self.core.reserve(count)
+
     def epoch(self) -> int:
         return self.core.epoch()
+
+    def held(self, first: int, last: int) -> tuple[list[int], int]:
+        return self.core.held(first, last)
+
+    def __len__(self) -> int:
+        return len(self.core)
 
 
 class Core:

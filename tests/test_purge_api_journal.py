@@ -16,10 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from purge_api import journal as journal_module
-from purge_api.compact import compacted
+from purge_api import sweep
 from purge_api.errors import JournalBusy, JournalClosed, JournalDamaged, JournalFailed, JournalLocked
 from purge_api.journal import Journal
 from purge_api.record import Draft, PurgeRecord
+from purge_api.sweep import swept
+from tests.waiting import until
 
 _headland = pytest.importorskip("_headland", reason="the extension is not built: make develop")
 
@@ -33,6 +35,8 @@ class SpyLedger:
     def __init__(self, epoch: int = 0) -> None:
         self.core = _headland.Ledger()
         self.applied: list[tuple[str, str, bool, int]] = []
+        self.reserve = self.core.reserve
+        self.held = self.core.held
         if epoch:
             self.core.apply("tag", "before", False, 0, epoch)
 
@@ -42,6 +46,9 @@ class SpyLedger:
 
     def epoch(self) -> int:
         return self.core.epoch()
+
+    def __len__(self) -> int:
+        return len(self.core)
 
 
 class GatedLedger(SpyLedger):
@@ -64,7 +71,7 @@ def draft(*items: str, kind: str = "url", soft: bool = False) -> Draft:
 
 @contextlib.contextmanager
 def opened(directory: Path, ledger: SpyLedger | None = None):
-    journal = Journal(directory, ledger or SpyLedger())
+    journal = Journal(directory, SpyLedger() if ledger is None else ledger)
     try:
         yield journal
     finally:
@@ -158,19 +165,19 @@ def test_closing_finishes_what_waits_and_takes_nothing_more(tmp_path):
 def test_a_purge_that_cannot_be_written_is_not_applied(tmp_path, monkeypatch):
     ledger = SpyLedger()
     with opened(tmp_path, ledger) as journal:
-        real = journal._store
+        real = journal._rows.store
 
         def full(records):
             real(records)
             raise sqlite3.OperationalError("database or disk is full")
 
-        monkeypatch.setattr(journal, "_store", full)
+        monkeypatch.setattr(journal._rows, "store", full)
         with pytest.raises(JournalFailed, match="disk is full"):
             journal.submit(draft("https://a.example/")).result(WAIT_S)
         assert ledger.applied == []
         assert rows(tmp_path, "SELECT key FROM Cache") == []
         monkeypatch.undo()
-        assert journal.submit(draft("https://a.example/")).result(WAIT_S).epoch == 1
+        assert journal.submit(draft("https://a.example/")).result(WAIT_S).epoch == 2
 
 
 def test_a_directory_is_used_by_one_journal_at_a_time(tmp_path):
@@ -182,11 +189,41 @@ def test_a_directory_is_used_by_one_journal_at_a_time(tmp_path):
 
 def test_commits_are_synced(tmp_path):
     with opened(tmp_path) as journal:
-        assert journal._cache._sql("PRAGMA synchronous").fetchone() == (2,)
-        assert journal._cache._sql("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert journal._rows._sql("PRAGMA synchronous").fetchone() == (2,)
+        assert journal._rows._sql("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 # -- damage -----------------------------------------------------------------------------------------------------------
+
+
+def assert_everything_is_purged(directory: Path, salvaged: int | None = 0) -> None:
+    """Of a damaged journal nothing is believed, now and after the next start; what can be read still has its id."""
+    ledger = SpyLedger()
+    with opened(directory, ledger) as journal:
+        assert "is damaged" in journal.damage
+        assert ledger.core.rules()[-1][:3] == ("all", "", False)
+        assert ledger.epoch() > 1_700_000_000_000
+        assert salvaged is None or len(journal.recent(10)) == salvaged + 1
+        assert journal.submit(draft("https://a.example/after")).result(WAIT_S).epoch == ledger.epoch()
+    again = SpyLedger()
+    with opened(directory, again) as journal:
+        assert not journal.damage
+        assert ("all", "", False) in [rule[:3] for rule in again.core.rules()]
+        assert journal.recent(1)[0].items == ("https://a.example/after",)
+
+
+def test_a_recovery_that_was_broken_off_is_done_again(tmp_path):
+    with opened(tmp_path) as journal:
+        journal.submit(draft("https://a.example/")).result(WAIT_S)
+    (tmp_path / "damaged").touch()  # as it is between setting the old aside and having the new
+    assert_everything_is_purged(tmp_path, salvaged=1)
+
+
+def test_what_cannot_be_set_aside_keeps_the_journal_closed(tmp_path, monkeypatch):
+    (tmp_path / "cache.db").write_bytes(b"not a database " * 1000)
+    monkeypatch.setattr(Path, "rename", lambda _self, _target: (_ for _ in ()).throw(PermissionError(13, "denied")))
+    with pytest.raises(JournalDamaged, match="cannot be set aside"):
+        Journal(tmp_path, SpyLedger())
 
 
 class Bomb:
@@ -215,8 +252,7 @@ def test_a_pickle_is_refused_and_not_run(tmp_path, key, raw, mode):
         mode,
         pickled,
     )
-    with pytest.raises(JournalDamaged, match="damaged"):
-        Journal(directory, SpyLedger())
+    assert_everything_is_purged(directory, salvaged=1)
     assert not trace.exists()
 
 
@@ -235,14 +271,13 @@ def test_a_row_that_was_changed_is_refused(tmp_path, statement):
     with opened(tmp_path) as journal:
         journal.submit(draft("https://a.example/")).result(WAIT_S)
     rows(tmp_path, statement)
-    with pytest.raises(JournalDamaged, match=r"is damaged: .*move the directory away"):
-        Journal(tmp_path, SpyLedger())
+    assert_everything_is_purged(tmp_path)
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path):
     (tmp_path / "cache.db").write_bytes(b"not a database " * 1000)
-    with pytest.raises(JournalDamaged, match="is damaged"):
-        Journal(tmp_path, SpyLedger())
+    assert_everything_is_purged(tmp_path)
+    assert [path.read_bytes() for path in tmp_path.glob("damaged-*.db")] == [b"not a database " * 1000]
 
 
 def test_pages_that_do_not_hold_together_are_refused(tmp_path):
@@ -254,8 +289,7 @@ def test_pages_that_do_not_hold_together_are_refused(tmp_path):
     for page in range(4096 * 4, len(data), 4096 * 3):
         data[page : page + 64] = b"\xff" * 64
     database.write_bytes(data)
-    with pytest.raises(JournalDamaged, match="is damaged"):
-        Journal(tmp_path, SpyLedger())
+    assert_everything_is_purged(tmp_path, salvaged=None)
 
 
 # -- a crash ----------------------------------------------------------------------------------------------------------
@@ -271,7 +305,13 @@ class Ledger:
     value = 0
     def apply_all(self, kind, values, soft, at_ms, first_epoch):
         self.value = first_epoch + len(values) - 1
+    def reserve(self, count):
+        return self.value + 1
     def epoch(self):
+        return self.value
+    def held(self, first, last):
+        return list(range(first, last + 1)), 0
+    def __len__(self):
         return self.value
 
 journal = Journal(Path({directory!r}), Ledger())
@@ -303,17 +343,24 @@ def test_kill_9_loses_no_answered_purge(tmp_path, answers):
             assert ("url", record.items[0], False, record.epoch) in ledger.applied
 
 
-# -- compaction -------------------------------------------------------------------------------------------------------
+# -- sweeping ---------------------------------------------------------------------------------------------------------
 
 
-def test_many_rows_are_packed_and_ids_still_lead_to_their_purges(tmp_path, monkeypatch):
-    monkeypatch.setattr(journal_module, "ROWS_UNPACKED_MIN", 10)
-    monkeypatch.setattr(journal_module, "RECENT_PURGES_MAX", 1)
+@pytest.fixture
+def eager(monkeypatch):
+    """Sweeps begin as soon as there is anything to do, and leave the newest purge alone."""
+    monkeypatch.setattr(journal_module, "COMMITS_PER_LOOK", 1)
+    monkeypatch.setattr(journal_module, "NEWEST_PURGES_KEPT", 1)
+    return monkeypatch
+
+
+def test_many_rows_are_packed_and_ids_still_lead_to_their_purges(tmp_path, eager):
+    eager.setattr(sweep, "UNPACKED_ROWS_MIN", 11)
+    eager.setattr(journal_module, "RECENT_PURGES_MAX", 1)
     with opened(tmp_path) as journal:
         records = [journal.submit(draft(f"https://a.example/{n}")).result(WAIT_S) for n in range(10)]
         journal.submit(draft("https://a.example/last")).result(WAIT_S)
-        assert journal.counters.compactions == 1
-        assert rows(tmp_path, "SELECT key FROM Cache ORDER BY key") == [(1,), (11,)]
+        until(lambda: rows(tmp_path, "SELECT key FROM Cache ORDER BY key") == [(1,), (11,)])
         for record in records:
             assert journal.find(record.id).result(WAIT_S) is not None
         assert journal.find("5-0000000000000000").result(WAIT_S) is None
@@ -323,17 +370,28 @@ def test_many_rows_are_packed_and_ids_still_lead_to_their_purges(tmp_path, monke
         assert len(ledger.applied) == 11
 
 
-def test_purges_that_later_ones_cover_are_dropped(tmp_path, monkeypatch):
-    monkeypatch.setattr(journal_module, "ROWS_UNPACKED_MIN", 4)
-    monkeypatch.setattr(journal_module, "NEWEST_PURGES_KEPT", 0)
+def test_purges_that_later_ones_cover_are_dropped_unless_others_still_have_to_hear_of_them(tmp_path, eager):
+    eager.setattr(sweep, "SUPERFLUOUS_RULES_MIN", 4)
     with opened(tmp_path) as journal:
-        for _ in range(4):
+        journal.keep_from(3)
+        for _ in range(5):
             journal.submit(draft("https://a.example/same")).result(WAIT_S)
         journal.submit(draft("https://a.example/other")).result(WAIT_S)
-        assert journal.counters.rules == 2
+        until(lambda: journal.counters.rules == 3)
     ledger = SpyLedger()
     with opened(tmp_path, ledger):
-        assert [rule[3] for rule in ledger.applied] == [4, 5]
+        assert [rule[3] for rule in ledger.applied] == [4, 5, 6]
+
+
+def test_rules_that_concern_nothing_any_more_leave_the_disk(tmp_path, eager):
+    eager.setattr(sweep, "SUPERFLUOUS_RULES_MIN", 5)
+    ledger = SpyLedger()
+    with opened(tmp_path, ledger) as journal:
+        for number in range(5):
+            journal.submit(draft(f"https://a.example/{number}")).result(WAIT_S)
+        ledger.core.forget_until(5)
+        journal.submit(draft("https://a.example/last")).result(WAIT_S)
+        until(lambda: journal.counters.rules == 1)
 
 
 VALUES = ["a", "b", "c"]
@@ -366,17 +424,27 @@ def standing(records: list[PurgeRecord], born: int, url: str, tag: str) -> int:
 
 
 @settings(max_examples=300, deadline=None)
-@given(purges, st.integers(4, 40))
-def test_compaction_never_purges_less_and_without_folding_never_more(asked, rules_max):
+@given(purges, st.sampled_from([8, 1_000]), st.integers(1, 5), st.none() | st.integers(0, 20))
+def test_a_sweep_never_purges_less_and_without_folding_never_more(asked, rules_max, size, kept_from):
     before = numbered(asked)
-    after = compacted(before, rules_max)
-    assert sum(len(record.items) for record in after) <= rules_max
-    epochs = [record.epoch for record in after]
-    assert epochs == sorted(set(epochs))
-    folded = any(record.actor == "journal" for record in after)
+    ledger = _headland.Ledger(rules_max=rules_max)
+    for record in before:
+        ledger.apply_all(record.kind, list(record.items), record.soft, 0, record.epoch)
+    after = []
+    for first in range(0, len(before), size):
+        step = before[first : first + size]
+        held, folded = ledger.held(step[0].epoch, step[-1].last_epoch)
+        after += swept(step, frozenset(held), folded, kept_from)
+    epochs = [epoch for record in after for epoch in (record.epoch, record.last_epoch)]
+    assert epochs == sorted(epochs)
+    assert len({record.epoch for record in after}) == len(after)
+    if kept_from is not None:
+        assert [each for each in after if each.last_epoch > kept_from] == [
+            each for each in before if each.last_epoch > kept_from
+        ]
     for born in range(sum(len(record.items) for record in before) + 1):
         for url in VALUES:
             for tag in VALUES:
                 was, now = standing(before, born, url, tag), standing(after, born, url, tag)
                 assert now >= was
-                assert folded or now == was
+                assert ledger.stats()[2] or now == was

@@ -94,20 +94,36 @@ def test_a_purge_on_the_data_port_survives_as_well(configuration):
         assert kept.items == (f"http://{places['http']}/a",)
 
 
-def test_a_damaged_journal_stops_the_start_with_one_sentence(configuration):
-    with node_of(configuration) as node:
-        PurgeClient(f"http://{node.serving()['admin']}", TOKEN).purge("all")
-        node.signal(signal.SIGTERM)
-        assert node.status() == 0
-    (database,) = configuration.parent.glob("state/**/cache.db")
-    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute("UPDATE Cache SET value = x'8004950a'")
-    with node_of(configuration) as node:
-        assert node.status() == 7
-        assert node.rest_of("stdout") == ""
-        sentence = node.rest_of("stderr")
-        assert "is damaged" in sentence
-        assert len(sentence.splitlines()) == 1
+def test_of_a_damaged_journal_nothing_is_believed_and_nothing_older_is_served(configuration):
+    disk = '[cache]\ndisk = { path = "tier", size = "64MiB", segment = "16MiB", admission = "always" }\n'
+    configuration.write_text(configuration.read_text() + disk)
+
+    def told(places):
+        request = urllib.request.Request(f"http://{places['http']}/a", headers={"Host": "a.example"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            answer.read()
+            return answer.headers["X-Cache"]
+
+    verdicts = []
+    for damaged in (False, False, True):
+        if damaged:
+            (database,) = configuration.parent.glob("state/**/cache.db")
+            with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+                connection.execute("UPDATE Cache SET value = x'8004950a'")
+        with node_of(configuration) as node:
+            places = node.serving()
+            verdicts.append(told(places))
+            client = PurgeClient(f"http://{places['admin']}", TOKEN)
+            newest = next(iter(client.recent(1)), None)
+            with urllib.request.urlopen(f"http://{places['admin']}/metrics", timeout=10) as answer:
+                assert f"headland_purge_journal_damaged {float(damaged)}" in answer.read().decode()
+            client.purge("tag", ["other"])
+            node.signal(signal.SIGTERM)
+            assert node.status() == 0
+            said = node.rest_of("stderr")
+            assert damaged == ("is damaged" in said)
+    assert verdicts == ["MISS", "HIT", "MISS"], "the second comes from the disk"
+    assert (newest.document["type"], newest.document["actor"]) == ("all", "journal")
 
 
 def test_two_nodes_do_not_share_a_journal(configuration):

@@ -26,7 +26,7 @@ def journal(context):
 
 async def test_rules_are_forgotten_after_a_while_as_far_as_the_node_lets_them(context, journal):
     now_s = 0.0
-    forgetter = Forgetter(context, journal, lambda: now_s, after_s=100)
+    forgetter = Forgetter(context, lambda: now_s, after_s=100)
     for number in range(5):
         journal.submit(Draft("tag", (f"t{number}",), False, "ci", "", 0)).result(WAIT_S)
         assert await forgetter.round() == 0

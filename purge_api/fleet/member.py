@@ -151,7 +151,8 @@ class Member:
         saved = await asyncio.to_thread(self._file.load)
         # A node that was never in a fleet has nothing to tell it of before.
         self._cursor = saved or Cursor("", 0, 0, self._ledger.epoch())
-        self._published = self._cursor.published
+        # A journal that was lost, and begins anew, has other epochs.
+        self._settle(min(self._cursor.published, self._ledger.epoch()))
         if saved is None:
             await asyncio.to_thread(self._file.save, self._cursor)
         for record in self._journal.recent(RECENT_PURGES_MAX):
@@ -192,8 +193,13 @@ class Member:
                 data, taken = encoded(self._options.node, records)
                 last = taken[-1].last_epoch
                 await self._transport.publish(data, f"{self._options.node}-{taken[0].id}-{last}")
-                self._published = last
+                self._settle(last)
                 self.counters.published += len(taken)
+
+    def _settle(self, epoch: int) -> None:
+        """Own purges up to an epoch are published; the journal keeps those behind it."""
+        self._published = epoch
+        self._journal.keep_from(epoch)
 
     async def _unpublished(self) -> list[PurgeRecord]:
         """The next own purges to publish, oldest first."""

@@ -1,0 +1,170 @@
+"""The journal's table: rows of purges in SQLite, by the epoch of their first rule.
+
+A row's key is the epoch of its first rule; its value is JSON with a checksum (`JsonDisk`). Whatever was not written so
+is `JournalDamaged`. Belongs to one thread at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import xxhash
+from diskcache import Cache
+
+from purge_api.disk import JsonDisk
+from purge_api.errors import JournalDamaged
+from purge_api.record import PurgeRecord
+
+__all__ = ["DATABASE", "Rows", "sync_directory"]
+
+DATABASE = "cache.db"
+ROW_RULES_MAX = 1_024
+"""Rules in one packed row, unless a single purge has more."""
+DATABASE_SETTINGS = {
+    "eviction_policy": "none",  # nothing is ever dropped but by a sweep
+    "cull_limit": 0,
+    "size_limit": 2**62,
+    "statistics": 0,
+    "tag_index": 0,
+    "sqlite_journal_mode": "wal",
+    "sqlite_synchronous": 2,  # FULL: every commit is synced
+    "sqlite_auto_vacuum": 0,
+    "sqlite_mmap_size": 0,  # a torn page read through a mapping would be a signal instead of an error
+}
+
+
+class Rows:
+    """The rows of one directory.
+
+    Args:
+        directory: Where the database is; must exist.
+        check: Look over all pages first.
+
+    Raises:
+        JournalDamaged: The database does not hold together.
+        OSError: It cannot be read or written.
+    """
+
+    def __init__(self, directory: Path, *, check: bool = True) -> None:
+        try:
+            if check and (directory / DATABASE).exists():
+                _check(directory / DATABASE)
+            self._cache = Cache(str(directory), disk=JsonDisk, **DATABASE_SETTINGS)
+        except sqlite3.DatabaseError as error:
+            raise JournalDamaged(str(error)) from None
+        self._disk = self._cache.disk
+        sync_directory(directory)
+        sync_directory(directory.parent)
+
+    def __len__(self) -> int:
+        return len(self._cache)
+
+    def close(self) -> None:
+        """Close the connection of the thread that calls; each thread has one of its own."""
+        self._cache.close()
+
+    def transaction(self) -> contextlib.AbstractContextManager[None]:
+        """All or nothing, and synced once at the end."""
+        transaction: contextlib.AbstractContextManager[None] = self._cache.transact()
+        return transaction
+
+    def store(self, records: Sequence[PurgeRecord]) -> None:
+        """One row."""
+        purges = [record.to_row() for record in records]
+        self._cache.set(records[0].epoch, {"sum": _checksum(purges), "purges": purges})
+
+    def replace(self, first: int, last: int, records: Sequence[PurgeRecord]) -> None:
+        """Other rows for those with keys from `first` to `last`, packed, in one transaction."""
+        with self.transaction():
+            self._sql("DELETE FROM Cache WHERE raw = 1 AND key BETWEEN ? AND ?", first, last)
+            for group in _packed(records):
+                self.store(group)
+
+    def row_with(self, epoch: int) -> list[PurgeRecord]:
+        """The row in which an epoch would stand."""
+        key = self.key_with(epoch)
+        return [] if key is None else self.row(key)
+
+    def key_with(self, epoch: int) -> int | None:
+        """The greatest key that is not above an epoch."""
+        found = self._sql(
+            "SELECT key FROM Cache WHERE raw = 1 AND key <= ? ORDER BY key DESC LIMIT 1", epoch
+        ).fetchone()
+        return None if found is None else int(found[0])
+
+    def keys_from(self, key: int, count: int = -1) -> list[int]:
+        """Keys from one on, in order, at most so many."""
+        query = "SELECT key FROM Cache WHERE raw = 1 AND key >= ? ORDER BY key LIMIT ?"
+        return [int(found) for (found,) in self._sql(query, key, count).fetchall()]
+
+    def row(self, key: int) -> list[PurgeRecord]:
+        """One row. Raises `JournalDamaged` when it was not written so."""
+        return _unpacked(key, self._cache.get(key))
+
+    def records(self) -> Iterator[PurgeRecord]:
+        """Everything, oldest first. Raises `JournalDamaged` where epochs do not rise."""
+        last = 0
+        for key, raw, mode, name, value in self._sql("SELECT key, raw, mode, filename, value FROM Cache ORDER BY key"):
+            number = self._disk.get(key, raw)
+            for record in _unpacked(number, self._disk.fetch(mode, name, value, read=False)):
+                if record.epoch <= last or not record.items:
+                    raise JournalDamaged(f"the epochs of row {key} do not follow those before it")
+                last = record.last_epoch
+                yield record
+
+    def _sql(self, statement: str, *arguments: int) -> sqlite3.Cursor:
+        # diskcache has no query for a range of keys; these are what its own are, with bounds.
+        cursor: sqlite3.Cursor = self._cache._sql(statement, arguments)  # noqa: SLF001
+        return cursor
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable, so that a new file is found again after a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unpacked(key: int, row: Any) -> list[PurgeRecord]:
+    try:
+        if row["sum"] != _checksum(row["purges"]):
+            raise JournalDamaged(f"row {key} does not match its checksum")
+        records = [PurgeRecord.from_row(purge) for purge in row["purges"]]
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise JournalDamaged(f"row {key} is not a list of purges ({error})") from None
+    if not records or records[0].epoch != key:
+        raise JournalDamaged(f"row {key} holds other purges than its key says")
+    return records
+
+
+def _packed(records: Sequence[PurgeRecord]) -> Iterator[list[PurgeRecord]]:
+    group: list[PurgeRecord] = []
+    rules = 0
+    for record in records:
+        if group and rules + len(record.items) > ROW_RULES_MAX:
+            yield group
+            group, rules = [], 0
+        group.append(record)
+        rules += len(record.items)
+    if group:
+        yield group
+
+
+def _checksum(purges: Any) -> str:
+    return xxhash.xxh3_64_hexdigest(orjson.dumps(purges))
+
+
+def _check(database: Path) -> None:
+    """Let SQLite look over its pages. Raises `sqlite3.DatabaseError` when they do not hold together."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(verdict)
