@@ -359,7 +359,9 @@ fn a_durable_rule_stays_until_a_durable_one_covers_it() {
     ] {
         let ledger = Ledger::default();
         ledger.apply(at(PurgeKind::Tag, "a", 5));
-        covering.into_iter().for_each(|rule| _ = ledger.apply(rule));
+        for rule in covering {
+            ledger.apply(rule);
+        }
         assert!(ledger.held(Epoch(5), Epoch(5)).0.contains(&Epoch(5)));
         // Restored, or numbered before the others and applied after them.
         ledger.apply(at(PurgeKind::Tag, "a", 4));
