@@ -108,6 +108,9 @@ class Node:
     def ledger(self) -> Ledger:
         """The node's ledger."""
 
+    def set_server_health(self, origin: str, server: str, up: bool) -> bool:
+        """Say what active checks found of a server, by its URL; false when no origin has it."""
+
     def canonical_url(self, url: str) -> tuple[str, str, str]:
         """Scheme, host and target of a URL after the key rules of its site. Raises `ValueError`."""
 

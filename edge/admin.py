@@ -4,6 +4,7 @@
     GET /healthz       200 while serving, 503 while draining
     GET /metrics       Prometheus text
     GET /v1/stats      the dashboard's numbers, with the last three minutes
+    GET /v1/origins    every origin server: in service or not, load, latency, its last check
     GET /v1/explain    ?url=...&header=Name:value&method=GET  what the node would do with a request now, and why
 
 All but the first two need a token with the scope `read`, unless they are asked on loopback (`edge.admission`).
@@ -19,6 +20,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from typing import Any
 
 import orjson
 from aiohttp import web
@@ -64,6 +66,7 @@ def make_app(context: AdminContext, extensions: Iterable[Extension] | None = Non
     app.router.add_get("/healthz", admin.healthz)
     app.router.add_get("/metrics", admin.reading(admin.metrics))
     app.router.add_get("/v1/stats", admin.reading(admin.stats))
+    app.router.add_get("/v1/origins", admin.reading(admin.origins))
     app.router.add_get("/v1/explain", admin.reading(admin.explain))
     app.cleanup_ctx.append(admin.ticking)
     for mount in load_extensions() if extensions is None else extensions:
@@ -134,6 +137,10 @@ class Admin:
         """`GET /v1/stats`."""
         return answers.json_answer(200, orjson.dumps(stats(self._context, self.history, node_version())))
 
+    async def origins(self, _request: web.Request) -> web.Response:
+        """`GET /v1/origins`."""
+        return answers.json_answer(200, orjson.dumps({"origins": _origins(self._context)}))
+
     async def explain(self, request: web.Request) -> web.Response:
         """`GET /v1/explain`."""
         url = request.query.get("url", "")
@@ -148,6 +155,16 @@ class Admin:
         except ValueError as error:
             return answers.problem(400, str(error))
         return answers.json_answer(200, found)
+
+
+def _origins(context: AdminContext) -> list[dict[str, Any]]:
+    """Every server as the core sees it, with the last word of its check."""
+    checks = {(check.pop("origin"), check.pop("server")): check for check in context.checks()}
+    found: list[dict[str, Any]] = orjson.loads(context.node.metrics())["origins"]
+    for origin in found:
+        for server in origin["servers"]:
+            server["check"] = checks.get((origin["origin"], server["server"]))
+    return found
 
 
 def _header(line: str) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from edge.problems import ConfigurationError
 from edge.settings import Settings
 from edge.snapshot import to_snapshot
 from edge.toml_lines import Path
+from origin.health import Target, Trust, targets_of
 
 __all__ = ["Configuration", "ConfigurationError", "compile_check", "for_origin", "judge", "load"]
 
@@ -35,6 +36,8 @@ class Configuration:
     """Where purges are kept over a restart; None keeps nothing."""
     snapshot: bytes = field(repr=False)
     fleet: Fleet | None = None
+    checks: tuple[Target, ...] = ()
+    """The origin servers that are checked."""
 
     @property
     def sites(self) -> dict[str, tuple[str, ...]]:
@@ -71,6 +74,7 @@ def judge(document: Document) -> Configuration:
         state_dir=_state_dir(document, settings),
         snapshot=to_snapshot(settings, materials),
         fleet=materials.fleet,
+        checks=_checks(settings, materials),
     )
 
 
@@ -91,6 +95,17 @@ def _state_dir(document: Document, settings: Settings) -> FilePath | None:
         return None  # a node without a file is for trying; nothing of it should stay behind
     state_home = os.environ.get("XDG_STATE_HOME") or FilePath.home() / ".local" / "state"
     return FilePath(state_home) / "headland" / settings.node.name
+
+
+def _checks(settings: Settings, materials: Materials) -> tuple[Target, ...]:
+    targets: list[Target] = []
+    for name, origin in settings.origin.items():
+        files = materials.trust[name]
+        trust = Trust(
+            files.ca_pem, files.client_cert_pem, files.client_key_pem, origin.server_name, verify=origin.verify
+        )
+        targets += targets_of(name, origin, trust)
+    return tuple(targets)
 
 
 def _policy_origins(materials: Materials) -> dict[int, set[str]]:

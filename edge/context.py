@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
 
@@ -179,6 +179,8 @@ class AdminContext:
     """Handlers for purges that come in on the data port; extensions append theirs."""
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     """Where metrics are registered; `/metrics` shows it."""
+    checks: Callable[[], list[dict[str, Any]]] = list
+    """What the active checks say of each server that is checked."""
     sources: dict[str, Callable[[], object]] = field(default_factory=dict)
     """What the dashboard shows besides the node's own numbers, by name; called on the event loop, JSON comes back."""
     draining: bool = False

@@ -33,6 +33,7 @@ from edge.configuration import Configuration, ConfigurationError
 from edge.context import AdminContext, ReloadState
 from edge.exits import Exit
 from edge.purge_relay import PurgeRelay
+from origin.health import Checks
 
 if TYPE_CHECKING:
     from edge.settings import Settings
@@ -77,6 +78,7 @@ class Service:
     async def _start(self, undo: contextlib.AsyncExitStack) -> None:
         settings = self.configuration.settings
         self.node = _made(self.configuration)
+        self.checks = Checks(self.node.set_server_health)
         self.context = AdminContext(
             node=self.node,
             ledger=self.node.ledger(),
@@ -87,6 +89,7 @@ class Service:
             sites=self.configuration.sites,
             fleet=self.configuration.fleet,
             reload_state=ReloadState(success_at_s=time.time()),
+            checks=self.checks.states,
         )
         door = _admin_door(settings, undo)
         runner = await self._admin_runner(undo)
@@ -95,6 +98,8 @@ class Service:
         except _headland.ListenError as error:
             raise StartError(Exit.LISTEN, str(error)) from error
         undo.callback(self.node.drain, 0)
+        undo.push_async_callback(self.checks.close)
+        await self.checks.watch(self.configuration.checks)
         undo.enter_context(PurgeRelay(self.node, self.context.on_purge, asyncio.get_running_loop()))
         if door is not None:
             await web.SockSite(runner, door).start()
@@ -156,6 +161,7 @@ class Service:
                 _say(f"reload refused, the running configuration stays:\n{error}")
                 return
             self.configuration = fresh
+            await self.checks.watch(fresh.checks)
             self.context.tokens, self.context.sites = fresh.tokens, fresh.sites
             state.success, state.error, state.success_at_s = True, "", time.time()
             _say(f"reloaded {fresh.source}")

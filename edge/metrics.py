@@ -123,10 +123,28 @@ def _origin(document: Document) -> Iterator[Metric]:
     pool.add_metric(["busy"], origin["open"] - origin["idle"])
     yield pool
     yield _counter("origin_retries", "Requests sent again.", origin["retries"])
-    yield _counter("origin_ejections", "Servers taken out after failures.", origin["ejections"])
+    yield _counters("origin_ejections", "Servers taken out for a while.", "reason", origin["ejections"])
+    yield from _servers(document)
     family = HistogramMetricFamily("headland_origin_ttfb_seconds", "From sending to the origin's first byte.")
     _add_histogram(family, [], document["bucket_bounds_us"], origin["ttfb"])
     yield family
+
+
+def _servers(document: Document) -> Iterator[Metric]:
+    """One sample per server of the configuration."""
+    labels = ["origin", "server"]
+    up = GaugeMetricFamily("headland_origin_server_up", "Whether requests are sent to a server.", labels=labels)
+    busy = GaugeMetricFamily("headland_origin_server_requests", "Requests that a server works on.", labels=labels)
+    latency = GaugeMetricFamily(
+        "headland_origin_server_latency_seconds", "What a server is expected to take to its first byte.", labels=labels
+    )
+    for origin in document["origins"]:
+        for server in origin["servers"]:
+            at = [origin["origin"], server["server"]]
+            up.add_metric(at, int(not (server["ejected"] or server["down"])))
+            busy.add_metric(at, server["in_flight"])
+            latency.add_metric(at, server["latency_us"] / MICROSECONDS)
+    yield from (up, busy, latency)
 
 
 def _store(document: Document) -> Iterator[Metric]:

@@ -57,7 +57,17 @@ def _cache(settings: Settings, materials: Materials) -> dict[str, Any]:
 
 def _origin(name: str, origin: OriginSettings, zone: str | None, materials: Materials) -> dict[str, Any]:
     trust = materials.trust[name]
-    flat = {"ca", "server_name", "verify", "client_cert", "client_key", "hash_by", "hash_header", "hash_load_percent"}
+    flat = {
+        "ca",
+        "server_name",
+        "verify",
+        "client_cert",
+        "client_key",
+        "hash_by",
+        "hash_header",
+        "hash_load_percent",
+        "health",
+    }
     return {
         "name": name,
         **origin.model_dump(exclude=flat),

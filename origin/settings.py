@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 __all__ = [
     "Deadlines",
     "EjectionSettings",
+    "HealthSettings",
     "OriginPool",
     "OriginSettings",
     "PoolSettings",
@@ -185,6 +186,44 @@ class EjectionSettings(BaseModel):
     max_percent: int = Field(
         50, ge=0, le=100, description="The share of an origin's servers that may be ejected at a time."
     )
+    error_percent: int = Field(
+        50,
+        ge=0,
+        le=100,
+        description="Failures as a share of a server's answers in the last seconds (500, 502, 503 and 504 count, too)"
+        " that eject it, if the others fail at most half as often; 0 never ejects.",
+    )
+    latency_factor: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="How many times as long as the others a server takes, above 10ms, to be ejected; 0 never ejects.",
+    )
+
+
+class HealthSettings(BaseModel):
+    """How each server of an origin is checked. Without this table none is."""
+
+    model_config = _TABLE
+
+    path: str = Field("/", pattern="^/[!-~]*$", max_length=2048, description="What is asked for, by GET.")
+    host: str | None = Field(
+        None, pattern="^[!-~]+$", max_length=255, description="The Host of the request; otherwise that of the server."
+    )
+    status: Annotated[
+        tuple[Annotated[int, Field(ge=200, le=599)], ...],
+        Field(min_length=1, max_length=16, strict=False),
+        BeforeValidator(_listed),
+    ] = Field((200,), description="The statuses of a server that is well.")
+    body: str | None = Field(
+        None, min_length=1, max_length=1024, description="A text that must be in the first 64 KiB of the body."
+    )
+    interval_ms: int = Field(
+        5_000, alias="interval", ge=100, le=_HOUR_MS, description="How long after one check the next one begins."
+    )
+    timeout_ms: int = Field(2_000, alias="timeout", ge=10, le=_MINUTE_MS, description="How long a check may take.")
+    fall: int = Field(3, ge=1, le=100, description="Checks in a row that must fail for the server to be down.")
+    rise: int = Field(2, ge=1, le=100, description="Checks in a row that must be well for it to be up again.")
 
 
 class RetrySettings(BaseModel):
@@ -259,6 +298,7 @@ class OriginSettings(BaseModel):
     deadlines: Deadlines = Field(default_factory=Deadlines)
     pool: OriginPool = Field(default_factory=OriginPool)
     ejection: EjectionSettings = Field(default_factory=EjectionSettings)
+    health: HealthSettings | None = None
     retries: RetrySettings = Field(default_factory=RetrySettings)
 
 

@@ -53,9 +53,17 @@ METRICS = {
         "bytes": 100,
         "errors": {},
         "retries": 0,
-        "ejections": 0,
+        "ejections": {"failures": 2, "errors": 1, "latency": 0},
         "ttfb": {"buckets": [4, 0], "sum_us": 100},
     },
+    "origins": [
+        {
+            "origin": "app",
+            "servers": [
+                {"server": "http://10.0.0.1", "in_flight": 3, "ejected": True, "down": False, "latency_us": 2_000}
+            ],
+        }
+    ],
     "connections": {"accepted": 1, "refused": 0, "flooded": 0, "active": 1, "by_protocol": {}},
     "tls_handshakes": {"full": 0, "resumed": 0, "failed": 0},
     "purges": {"rules": 0, "applied": 0, "folded": 0, "refills": {"waiting": 0, "waited": 0, "refused": 0}},

@@ -84,9 +84,17 @@ def document(**changes: object) -> dict:
             "bytes": 1_000,
             "errors": {"refused": 1},
             "retries": 1,
-            "ejections": 0,
+            "ejections": {"failures": 2, "errors": 1, "latency": 0},
             "ttfb": {"buckets": [0, 1, 7, 0], "sum_us": 50_000},
         },
+        "origins": [
+            {
+                "origin": "app",
+                "servers": [
+                    {"server": "http://10.0.0.1", "in_flight": 3, "ejected": True, "down": False, "latency_us": 2_000}
+                ],
+            }
+        ],
         "connections": {"accepted": 10, "refused": 2, "flooded": 1, "active": 3, "by_protocol": {"h1": 7, "h2": 3}},
         "tls_handshakes": {"full": 4, "resumed": 3, "failed": 1},
         "purges": {"rules": 6, "applied": 9, "folded": 2, "refills": {"waiting": 4, "waited": 11, "refused": 1}},
@@ -147,6 +155,10 @@ def samples():
         ("origin_errors_total", {"reason": "refused"}, 1),
         ("origin_pool_connections", {"state": "busy"}, 1),
         ("origin_retries_total", {}, 1),
+        ("origin_ejections_total", {"reason": "failures"}, 2),
+        ("origin_server_up", {"origin": "app", "server": "http://10.0.0.1"}, 0),
+        ("origin_server_requests", {"origin": "app", "server": "http://10.0.0.1"}, 3),
+        ("origin_server_latency_seconds", {"origin": "app", "server": "http://10.0.0.1"}, 0.002),
         ("origin_ttfb_seconds_count", {}, 8),
         ("store_objects", {"tier": "memory"}, 8),
         ("store_bytes", {"tier": "memory"}, 9_999),

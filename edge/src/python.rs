@@ -111,6 +111,12 @@ impl PyNode {
         PyLedger::from_node(self.node.ledger.clone())
     }
 
+    /// What active checks say of a server; false when no origin has it.
+    fn set_server_health(&self, origin: &str, server: &str, up: bool) -> bool {
+        let snapshot = self.node.snapshot();
+        snapshot.groups.get(origin).is_some_and(|group| group.checked(server, !up, std::time::Instant::now()))
+    }
+
     fn canonical_url(&self, url: &str) -> PyResult<(&'static str, String, String)> {
         explain::canonical(&self.node, url).map_err(PyValueError::new_err)
     }

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use headland_cache::disk::{Latency, VolumeReport};
 use headland_cache::{Form, Outcome};
+use headland_origin::ServerStatus;
 use headland_origin::counters::FAULT_WORDS;
+use headland_origin::eject::Cause;
 use serde_json::{Value, json};
 
 use crate::counter::{Counter, Histogram, HistogramTotal, bounds_us};
@@ -30,6 +32,7 @@ pub fn report(node: &Node) -> Value {
         "recoding": recoding(node),
         "tables": tables(node),
         "origin": origin(node),
+        "origins": origins(node),
         "connections": connections(node),
         "tls_handshakes": {
             "full": sum(node, |worker| &worker.tls_full),
@@ -181,9 +184,32 @@ fn origin(node: &Node) -> Value {
         "idle": connections.idle,
         "errors": errors,
         "retries": counters.retries,
-        "ejections": counters.ejections,
+        "ejections": Cause::WORDS.into_iter().zip(counters.ejections).collect::<BTreeMap<_, _>>(),
         "ttfb": ttfb,
     })
+}
+
+/// Every server of the configuration.
+fn origins(node: &Node) -> Vec<Value> {
+    let now = std::time::Instant::now();
+    let server = |each: ServerStatus| {
+        json!({
+            "server": &*each.name,
+            "in_flight": each.in_flight,
+            "ejected": each.ejected,
+            "down": each.down,
+            "backup": each.backup,
+            "latency_us": each.latency_micros,
+        })
+    };
+    let snapshot = node.snapshot();
+    let groups = snapshot.groups.values();
+    groups
+        .map(|group| {
+            let servers: Vec<Value> = group.servers(now).into_iter().map(server).collect();
+            json!({"origin": &**group.name(), "servers": servers})
+        })
+        .collect()
 }
 
 fn connections(node: &Node) -> Value {

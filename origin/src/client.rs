@@ -8,13 +8,14 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::affinity::Affinity;
 use crate::counters::{Count, Counters, Snapshot};
 use crate::error::FetchError;
 use crate::exchange::{Deadlines, Home};
-use crate::group::{Group, InFlight, Tried};
+use crate::group::{Group, InFlight, Showed, Tried};
 pub use crate::lease::Connections;
 use crate::lease::SharedPool;
 use crate::message::{Interim, Request, Response};
@@ -137,7 +138,8 @@ impl Client {
                 Ok(mut response) => {
                     self.keeper.asked(group, place, now, &self.pool, &self.counters);
                     let micros = response.first_byte_micros;
-                    group.succeeded(place, micros, (now + Duration::from_micros(micros)).into_std());
+                    let after = Duration::from_micros(micros);
+                    self.noted(group, place, showed_by(response.status), after, now + after);
                     response.binding = group.binding(place, course.affinity);
                     return Ok(response);
                 }
@@ -145,8 +147,8 @@ impl Client {
             };
             let after = now.elapsed();
             now += after;
-            if blames_server(failed.reused, &failed.error) && group.failed(place, after, now.into_std()) {
-                self.counters.count(Count::Ejection);
+            if blames_server(failed.reused, &failed.error) {
+                self.noted(group, place, Showed::Failure, after, now);
             }
             if !self.goes_on(group, &mut course, &request, &failed) {
                 return Err(failed.error);
@@ -157,6 +159,12 @@ impl Client {
                 course.tried.push(place);
                 (place, in_flight) = group.choose(&course.tried, course.affinity, now.into_std());
             }
+        }
+    }
+
+    fn noted(&self, group: &Group, place: usize, showed: Showed, after: Duration, now: Instant) {
+        if let Some(cause) = group.note(place, showed, after, now.into_std()) {
+            self.counters.ejected(cause);
         }
     }
 
@@ -227,6 +235,11 @@ impl Client {
         }
         Ok(response)
     }
+}
+
+/// RFC 9110 section 15.6 has more, but these are what a server in trouble says.
+fn showed_by(status: StatusCode) -> Showed {
+    if matches!(status.as_u16(), 500 | 502 | 503 | 504) { Showed::Error } else { Showed::Answer }
 }
 
 fn micros(duration: Duration) -> u64 {

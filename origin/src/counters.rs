@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::eject::Cause;
 use crate::error::FetchError;
 use crate::pool::Retirement;
 
@@ -63,7 +64,8 @@ pub struct Counters {
     /// Exchanges made again because a kept connection had died.
     refreshes: AtomicU64,
     retries_refused: AtomicU64,
-    ejections: AtomicU64,
+    /// By [`Cause::WORDS`].
+    ejections: [AtomicU64; Cause::WORDS.len()],
     queued: AtomicU64,
     queue_refused: AtomicU64,
     closed: [AtomicU64; CLOSE_WORDS.len()],
@@ -83,7 +85,8 @@ pub struct Snapshot {
     pub retries: u64,
     pub refreshes: u64,
     pub retries_refused: u64,
-    pub ejections: u64,
+    /// By [`Cause::WORDS`].
+    pub ejections: [u64; Cause::WORDS.len()],
     pub queued: u64,
     pub queue_refused: u64,
     /// By [`CLOSE_WORDS`].
@@ -107,7 +110,6 @@ pub(crate) enum Count {
     Retry,
     Refresh,
     RetryRefused,
-    Ejection,
     Queued,
     QueueRefused,
 }
@@ -123,11 +125,14 @@ impl Counters {
             Count::Retry => &self.retries,
             Count::Refresh => &self.refreshes,
             Count::RetryRefused => &self.retries_refused,
-            Count::Ejection => &self.ejections,
             Count::Queued => &self.queued,
             Count::QueueRefused => &self.queue_refused,
         };
         counter.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn ejected(&self, why: Cause) {
+        self.ejections[why as usize].fetch_add(1, Relaxed);
     }
 
     pub(crate) fn closed(&self, why: Retirement) {
@@ -172,7 +177,7 @@ impl Counters {
             retries: load(&self.retries),
             refreshes: load(&self.refreshes),
             retries_refused: load(&self.retries_refused),
-            ejections: load(&self.ejections),
+            ejections: self.ejections.each_ref().map(load),
             queued: load(&self.queued),
             queue_refused: load(&self.queue_refused),
             closed: self.closed.each_ref().map(load),

@@ -1,8 +1,9 @@
-//! Passive health: a server that fails several times in a row is left alone for a while. Pure; time is an argument.
+//! Health of one server: who fails several times in a row is left alone for a while. Pure; time is an argument.
 //!
 //! Each further ejection is twice as long, up to a bound, until the server has been well for as long as it was last
 //! out. A server that comes back is on probation: its first failure sends it out again, its first success ends that.
-//! Failures are those of the transport (connect, TLS, reset, deadline); what the server answers is its own affair.
+//! Failures are those of the transport (connect, TLS, reset, deadline); what the server answers counts only in comparison
+//! ([`crate::outlier`]). Beside that, active checks may say that it is down, as long as they say so.
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,25 @@ pub struct Rules {
     pub base: Duration,
     /// The share of servers that may be out at a time.
     pub percent_max: u32,
+    /// The share of a server's answers that are failures, in percent; 0 never ejects.
+    pub error_percent: u32,
+    /// How much slower than the others it is; 0 never ejects.
+    pub latency_factor: u32,
+}
+
+/// Why a server was ejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Failures in a row.
+    Failures,
+    /// Far more failures than the others, answers counted.
+    Errors,
+    /// Far slower than the others.
+    Latency,
+}
+
+impl Cause {
+    pub const WORDS: [&str; 3] = ["failures", "errors", "latency"];
 }
 
 impl Rules {
@@ -42,6 +62,8 @@ pub struct Health {
     on_probation: bool,
     /// When it came, or came back, or is to.
     well_since: Option<Instant>,
+    /// Active checks say so.
+    down: bool,
 }
 
 impl Health {
@@ -57,6 +79,30 @@ impl Health {
 
     pub fn is_ejected(&self, now: Instant) -> bool {
         self.ejected_until.is_some_and(|until| now < until)
+    }
+
+    /// It is not to be asked: ejected, or down by its checks.
+    pub fn is_out(&self, now: Instant) -> bool {
+        self.down || self.is_ejected(now)
+    }
+
+    pub fn is_down(&self) -> bool {
+        self.down
+    }
+
+    /// It has come back, and nothing is known of it since.
+    pub fn is_on_probation(&self) -> bool {
+        self.on_probation
+    }
+
+    /// What active checks say; true when that is news.
+    pub fn checked(&mut self, down: bool, now: Instant) -> bool {
+        let was_down = std::mem::replace(&mut self.down, down);
+        if was_down && !down {
+            self.well_since = Some(now);
+            self.failures = 0;
+        }
+        was_down != down
     }
 
     /// The server answered.
@@ -79,7 +125,12 @@ impl Health {
         }
         self.failures = self.failures.saturating_add(1);
         let limit = if self.on_probation { 1 } else { rules.failures };
-        if self.failures < limit || !admitted {
+        self.failures >= limit && self.eject(now, rules, admitted)
+    }
+
+    /// Ejects the server for whatever reason. True when that was possible; `admitted` as above.
+    pub fn eject(&mut self, now: Instant, rules: &Rules, admitted: bool) -> bool {
+        if !admitted || self.is_ejected(now) {
             return false;
         }
         self.failures = 0;
@@ -96,7 +147,7 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
-    const RULES: Rules = Rules { failures: 3, base: SECOND, percent_max: 50 };
+    const RULES: Rules = Rules { failures: 3, base: SECOND, percent_max: 50, error_percent: 50, latency_factor: 0 };
 
     fn eject(health: &mut Health, now: Instant) {
         while !health.failed(now, &RULES, true) {}
@@ -165,6 +216,20 @@ mod tests {
         let (mut health, now) = (Health::default(), Instant::now());
         (0..10).for_each(|_| assert!(!health.failed(now, &RULES, false)));
         assert!(health.failed(now, &RULES, true), "as soon as there is room");
+    }
+
+    #[test]
+    fn what_checks_say_stands_until_they_say_otherwise() {
+        let (mut health, now) = (Health::default(), Instant::now());
+        assert!(health.checked(true, now));
+        assert!(!health.checked(true, now));
+        assert!(health.is_out(now + 1000 * SECOND) && !health.is_ejected(now));
+        assert!(health.checked(false, now + SECOND));
+        assert!(!health.is_out(now + SECOND));
+        assert_eq!(health.well_since(), Some(now + SECOND), "its share grows from here");
+        eject(&mut health, now + SECOND);
+        health.checked(false, now + SECOND);
+        assert!(health.is_out(now + SECOND), "a check that is well does not end an ejection");
     }
 
     #[test]

@@ -3,9 +3,8 @@
 //! A group is immutable but for its servers' state (load, health, protocol) and its turns. State belongs to the
 //! server's identity: a reload that leaves a server as it was leaves its state as it was.
 
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
@@ -14,26 +13,24 @@ use smallvec::SmallVec;
 
 use crate::affinity::{Affinity, Ties};
 use crate::balance::{self, Balancer, Candidate};
-use crate::connect::Endpoint;
-use crate::eject::{Health, Rules};
+use crate::eject::{Cause, Rules};
 use crate::exchange::Deadlines;
-use crate::latency::{self, Latency};
+use crate::latency;
 use crate::message::Request;
+use crate::outlier::Shown;
 use crate::pool::Limits;
 use crate::retry::Budget;
-use crate::settings::{GroupSettings, Http2, PoolSettings, SettingsError};
+use crate::settings::{GroupSettings, PoolSettings, SettingsError};
 use crate::slow_start;
-use crate::tls::TlsIdentity;
-use crate::warmth::Warmth;
 
 mod compile;
+mod server;
 #[cfg(test)]
 pub(crate) mod tests;
 
-/// How exactly it is known when a server was last asked, in milliseconds.
-const ASKED_EVERY_MS: u64 = 250;
-/// At each look a peak of requests loses one part in so many.
-const PEAK_FADES: u32 = 32;
+pub(crate) use server::Protocol;
+pub use server::ServerStatus;
+pub(crate) use server::{InFlight, Server, ServerState, Site};
 
 pub struct Group {
     name: Arc<str>,
@@ -59,90 +56,15 @@ pub(crate) struct Warm {
     pub(crate) keep: Duration,
 }
 
-/// One server as the settings name it, and what is known of it.
-pub(crate) struct Server {
-    pub(crate) site: Site,
-    weight: u32,
-    priority: u8,
-    /// In the zone of this node.
-    near: bool,
-    /// What it is told apart by on the ring.
-    identity: u64,
-    pub(crate) state: Arc<ServerState>,
-}
-
-/// Where a server is and as whom we speak to it: what its state belongs to.
-#[derive(PartialEq, Eq)]
-pub(crate) struct Site {
-    /// The URL of the settings.
-    pub(crate) name: Arc<str>,
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    /// When the host is an address already.
-    pub(crate) address: Option<SocketAddr>,
-    /// None on clear text.
-    tls: Option<Arc<TlsIdentity>>,
-    /// The same, but without HTTP/2, for requests that ask for another protocol.
-    tls_for_upgrades: Option<Arc<TlsIdentity>>,
-    http2: Http2,
-}
-
-/// What is known of a server; survives reloads.
-#[derive(Default)]
-pub(crate) struct ServerState {
-    in_flight: AtomicU32,
-    condition: Mutex<Condition>,
-    protocol: AtomicU8,
-    /// The address that answered last, of a name with several: asked first next time.
-    pub(crate) answered: Mutex<Option<SocketAddr>>,
-    pub(crate) warmth: Mutex<Warmth>,
-    /// The most requests at a time since the keeper last looked.
-    peak: AtomicU32,
-    /// When it was last asked, in milliseconds since [`EPOCH`]; 0 while nobody looks after it.
-    asked_ms: AtomicU64,
-}
-
-/// What its answers have told.
-#[derive(Default)]
-struct Condition {
-    health: Health,
-    latency: Latency,
-}
-
-/// What moments are counted from, where they have to fit into an atomic.
-static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-fn millis(now: Instant) -> u64 {
-    now.saturating_duration_since(*EPOCH).as_millis() as u64 + 1
-}
-
-/// What a server was found to speak.
+/// What an attempt showed of its server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Protocol {
-    Unknown = 0,
-    H1 = 1,
-    H2 = 2,
-}
-
-/// A server's condition, for metrics and the dashboard.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerStatus {
-    pub name: Arc<str>,
-    pub in_flight: u32,
-    pub ejected: bool,
-    pub backup: bool,
-    /// How long an answer is expected to take; 0 when that is not known.
-    pub latency_micros: u64,
-}
-
-/// One request that a server is working on; its end is the value's end.
-pub(crate) struct InFlight(Arc<ServerState>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Relaxed);
-    }
+pub(crate) enum Showed {
+    /// An answer.
+    Answer,
+    /// An answer that says that the server failed (500, 502, 503, 504).
+    Error,
+    /// The transport failed.
+    Failure,
 }
 
 /// The places of the servers on which attempts have failed.
@@ -160,6 +82,7 @@ impl Group {
                 name: server.site.name.clone(),
                 in_flight: server.state.in_flight.load(Relaxed),
                 ejected: condition.health.is_ejected(now),
+                down: condition.health.is_down(),
                 backup: server.priority == u8::MAX,
                 latency_micros: condition.latency.expected(now),
             }
@@ -228,7 +151,7 @@ impl Group {
             in_flight: server.state.in_flight.load(Relaxed),
             latency_micros: condition.latency.expected(now),
             identity: server.identity,
-            ejected: condition.health.is_ejected(now),
+            ejected: condition.health.is_out(now),
             tried,
         }
     }
@@ -243,21 +166,63 @@ impl Group {
         InFlight(state.clone())
     }
 
-    /// The server answered, after so long.
-    pub(crate) fn succeeded(&self, place: usize, micros: u64, now: Instant) {
-        let mut condition = self.servers[place].state.condition.lock();
-        condition.health.succeeded(now, &self.ejection);
-        condition.latency.observe(micros, now);
+    /// What an attempt showed of a server, after so long; why it is ejected, if it is by that.
+    pub(crate) fn note(&self, place: usize, showed: Showed, after: Duration, now: Instant) -> Option<Cause> {
+        let micros = after.as_micros() as u64;
+        let failed = showed != Showed::Answer;
+        let (own, on_probation) = {
+            let condition = &mut *self.servers[place].state.condition.lock();
+            condition.tally.note(failed, micros, now);
+            let floor = if showed == Showed::Failure { latency::FAILURE.as_micros() as u64 } else { 0 };
+            condition.latency.observe(micros.max(floor), now);
+            if !failed {
+                condition.health.succeeded(now, &self.ejection);
+            }
+            (condition.tally.shown(now), condition.health.is_on_probation())
+        };
+        if !failed && self.ejection.latency_factor == 0 {
+            return None;
+        }
+        let (others, admitted) = self.others(place, now);
+        let rules = &self.ejection;
+        let condition = &mut *self.servers[place].state.condition.lock();
+        let health = &mut condition.health;
+        let relapsed = failed && on_probation && rules.error_percent > 0 && others.are_well();
+        let cause = if showed == Showed::Failure && health.failed(now, rules, admitted) {
+            Cause::Failures
+        } else if (relapsed || own.fails_more(others, rules.error_percent)) && health.eject(now, rules, admitted) {
+            Cause::Errors
+        } else if own.is_slower(others, rules.latency_factor) && health.eject(now, rules, admitted) {
+            Cause::Latency
+        } else {
+            return None;
+        };
+        condition.tally.clear();
+        Some(cause)
     }
 
-    /// The server failed, after so long. True when it is ejected by that.
-    pub(crate) fn failed(&self, place: usize, after: Duration, now: Instant) -> bool {
-        let is_out = |server: &&Server| server.state.condition.lock().health.is_ejected(now);
-        let ejected = self.servers.iter().filter(is_out).count();
-        let admitted = self.ejection.admit_another(ejected, self.servers.len());
-        let mut condition = self.servers[place].state.condition.lock();
-        condition.latency.observe(after.max(latency::FAILURE).as_micros() as u64, now);
-        condition.health.failed(now, &self.ejection, admitted)
+    /// What the other servers in service have shown, and whether one more may go.
+    fn others(&self, place: usize, now: Instant) -> (Shown, bool) {
+        let (mut shown, mut out) = (Shown::default(), 0);
+        for (_, server) in self.servers.iter().enumerate().filter(|&(other, _)| other != place) {
+            let condition = server.state.condition.lock();
+            if condition.health.is_out(now) {
+                out += 1;
+            } else {
+                shown = shown.and(condition.tally.shown(now));
+            }
+        }
+        (shown, self.ejection.admit_another(out, self.servers.len()))
+    }
+
+    /// What active checks say of a server, by the URL of the settings; false when there is none.
+    pub fn checked(&self, url: &str, down: bool, now: Instant) -> bool {
+        let mut known = false;
+        for server in self.servers.iter().filter(|server| *server.site.name == *url) {
+            server.state.condition.lock().health.checked(down, now);
+            known = true;
+        }
+        known
     }
 
     /// A request came: it pays into the budget for retries.
@@ -278,64 +243,6 @@ impl Group {
     /// Bounds on the connections to a server.
     pub(crate) fn limits(&self, sharing: bool) -> Limits {
         Limits { sharing, ..self.limits }
-    }
-}
-
-impl Server {
-    /// The identity of connections to one of the server's addresses, and whether they may be shared.
-    pub(crate) fn endpoint(&self, address: SocketAddr, upgrade: bool) -> (Endpoint, bool) {
-        let site = &self.site;
-        let tls = if upgrade { &site.tls_for_upgrades } else { &site.tls };
-        let prior_knowledge = tls.is_none() && site.http2 == Http2::PriorKnowledge && !upgrade;
-        let by_alpn = tls.is_some() && site.http2 != Http2::Never && !upgrade;
-        let sharing = prior_knowledge || by_alpn && self.state.protocol() != Protocol::H1;
-        (Endpoint { address, tls: tls.clone(), source: None, prior_knowledge }, sharing)
-    }
-}
-
-impl ServerState {
-    /// Of a server that joins others at work.
-    fn newcomer(now: Instant) -> Self {
-        let condition = Condition { health: Health::newcomer(now), latency: Latency::default() };
-        ServerState { condition: Mutex::new(condition), ..ServerState::default() }
-    }
-
-    fn protocol(&self) -> Protocol {
-        match self.protocol.load(Relaxed) {
-            1 => Protocol::H1,
-            2 => Protocol::H2,
-            _ => Protocol::Unknown,
-        }
-    }
-
-    /// The server was asked. True when nobody looks after it yet, once.
-    pub(crate) fn asked(&self, now: Instant) -> bool {
-        let millis = millis(now);
-        // Most requests come within a moment of the one before.
-        let before = self.asked_ms.load(Relaxed);
-        if before != 0 && millis.saturating_sub(before) < ASKED_EVERY_MS {
-            return false;
-        }
-        self.asked_ms.swap(millis, Relaxed) == 0
-    }
-
-    /// Whether it was asked lately enough to be looked after. If not, the next request registers it anew.
-    pub(crate) fn is_warm(&self, now: Instant, keep: Duration) -> bool {
-        let asked = self.asked_ms.load(Relaxed);
-        let warm = millis(now).saturating_sub(asked) <= keep.as_millis() as u64;
-        warm || self.asked_ms.compare_exchange(asked, 0, Relaxed, Relaxed).is_err()
-    }
-
-    /// How many connections are worth keeping: as many as were busy at a time lately, and at least one. What is not
-    /// needed any more is forgotten slowly.
-    pub(crate) fn wanted(&self, most: u32) -> u32 {
-        let (peak, busy) = (self.peak.load(Relaxed), self.in_flight.load(Relaxed));
-        self.peak.store((peak - peak.div_ceil(PEAK_FADES)).max(busy), Relaxed);
-        peak.saturating_sub(busy).clamp(1, most)
-    }
-
-    pub(crate) fn speaks(&self, protocol: Protocol) {
-        self.protocol.store(protocol as u8, Relaxed);
     }
 }
 
@@ -375,6 +282,8 @@ impl Group {
                 failures: settings.ejection.failures,
                 base: Duration::from_millis(settings.ejection.base_ms),
                 percent_max: settings.ejection.max_percent,
+                error_percent: settings.ejection.error_percent,
+                latency_factor: settings.ejection.latency_factor,
             },
             attempts: settings.retries.attempts,
             deadlines: Deadlines {

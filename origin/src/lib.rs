@@ -24,6 +24,7 @@ mod hop_by_hop;
 mod latency;
 mod lease;
 pub mod message;
+pub mod outlier;
 pub mod pool;
 #[cfg(feature = "python")]
 pub mod python;

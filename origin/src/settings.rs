@@ -151,6 +151,10 @@ pub struct EjectionSettings {
     pub base_ms: u64,
     /// The share of the group's servers that may be ejected at a time.
     pub max_percent: u32,
+    /// Failures as a share of a server's answers; 0 never ejects.
+    pub error_percent: u32,
+    /// How much slower than the others a server is; 0 never ejects.
+    pub latency_factor: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

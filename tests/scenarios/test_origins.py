@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import ssl
+import urllib.request
 from collections import Counter
 
 import pytest
@@ -11,6 +13,7 @@ from tests import certificates, nginx
 from tests.curls import Client
 from tests.processes import Headland, preamble
 from tests.scripted import ScriptedOrigin, closed_port
+from tests.waiting import until
 
 BASE = """\
 [[site]]
@@ -25,13 +28,16 @@ def serve(tmp_path):
     pytest.importorskip("_headland", reason="the extension is not built: make develop")
     nodes: list[Headland] = []
 
-    def start(text, version="h1", **node):
+    def start(text, version="h1", admin=False, **node):
         file = tmp_path / str(len(nodes)) / "edge.toml"
         file.parent.mkdir()
-        file.write_text(preamble(workers=1, **node) + BASE + text)
+        file.write_text(preamble(admin=admin, workers=1, **node) + BASE + text)
         node = Headland("serve", "--config", file)
         nodes.append(node)
-        return Client(node.serving()["http"], version)
+        places = node.serving()
+        client = Client(places["http"], version)
+        client.admin = places.get("admin")
+        return client
 
     yield start
     for node in nodes:
@@ -171,6 +177,33 @@ def test_priorities_and_zones_decide_who_is_asked(serve, servers):
     second = f'{{ url = "{servers[0].url}", priority = 1 }}'
     client = serve(f'servers = [{second}, "{servers[1].url}"]')
     assert set(_bodies(client, ["/"] * 6)) == {b"two"}
+
+
+def test_a_server_that_its_checks_find_down_gets_no_request_until_they_find_it_up(serve, servers):
+    for server in servers:
+        server.says("/health", body="well")
+    checks = '[origin.app.health]\npath = "/health"\nbody = "well"\ninterval = "100ms"\nfall = 2\nrise = 2'
+    client = serve(f'servers = ["{servers[0].url}", "{servers[1].url}"]\nslow_start = "0s"\n{checks}', admin=True)
+
+    def state():
+        with urllib.request.urlopen(f"http://{client.admin}/v1/origins") as answer:
+            return json.load(answer)["origins"][0]["servers"][0]
+
+    servers[0].says("/health", body="not at all")
+    until(lambda: state()["down"])
+    assert state()["check"]["failure"] == "no 'well' in the body"
+    assert set(_bodies(client, ["/"] * 6)) == {b"two"}
+    servers[0].says("/health", body="well")
+    until(lambda: not state()["down"])
+    assert set(_bodies(client, ["/"] * 6)) == {b"one", b"two"}
+
+
+def test_a_server_that_answers_with_errors_is_ejected(serve, servers):
+    servers[0].says("/", {"Cache-Control": "no-store"}, "broken", status=500)
+    client = serve(f'servers = ["{servers[0].url}", "{servers[1].url}"]\n[origin.app.ejection]\nbase = "10m"')
+    _bodies(client, ["/"] * 14)
+    assert set(_bodies(client, ["/"] * 6)) == {b"two"}
+    assert len(servers[0].asked("/")) <= 7
 
 
 @pytest.fixture

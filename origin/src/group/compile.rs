@@ -45,6 +45,7 @@ pub(super) fn check(settings: &GroupSettings) -> Result<(), SettingsError> {
     }
     let percents = [
         ("ejection.max_percent", settings.ejection.max_percent),
+        ("ejection.error_percent", settings.ejection.error_percent),
         ("retries.budget_percent", settings.retries.budget_percent),
     ];
     for (field, percent) in percents {

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::settings::{
-    Balance, DeadlineSettings, EjectionSettings, HashKey, HashSettings, RetrySettings, ServerSettings, TlsSettings,
+    Balance, DeadlineSettings, EjectionSettings, HashKey, HashSettings, Http2, RetrySettings, ServerSettings,
+    TlsSettings,
 };
 
 /// Settings of a plain group of the given servers, as a starting point for tests.
@@ -44,10 +45,21 @@ pub(crate) fn settings(urls: &[&str]) -> GroupSettings {
             warm: 0,
             warm_ms: 60_000,
         },
-        ejection: EjectionSettings { failures: 2, base_ms: 1_000, max_percent: 50 },
+        ejection: EjectionSettings {
+            failures: 2,
+            base_ms: 1_000,
+            max_percent: 50,
+            error_percent: 50,
+            latency_factor: 0,
+        },
         retries: RetrySettings { attempts: 2, budget_percent: 20 },
         response_header_bytes_max: 65_536,
     }
+}
+
+/// The transport failed; whether the server is ejected by that.
+fn fails(group: &Group, place: usize, now: Instant) -> bool {
+    group.note(place, Showed::Failure, Duration::ZERO, now).is_some()
 }
 
 fn refusal(edit: impl FnOnce(&mut GroupSettings)) -> String {
@@ -84,8 +96,8 @@ fn a_refusal_names_the_field() {
 fn a_reload_keeps_the_state_of_unchanged_servers_and_of_no_other() {
     let now = Instant::now();
     let before = Group::compile(&settings(&["http://10.0.0.1", "http://10.0.0.2"]), None).unwrap();
-    assert!(!before.failed(0, Duration::ZERO, now));
-    assert!(before.failed(0, Duration::ZERO, now));
+    assert!(!fails(&before, 0, now));
+    assert!(fails(&before, 0, now));
     let load = before.begin(0);
     let mut changed = settings(&["http://10.0.0.3", "http://10.0.0.1"]);
     changed.servers[1].weight = 5;
@@ -175,11 +187,70 @@ fn what_may_be_shared_follows_settings_and_experience() {
 fn the_share_of_ejected_servers_stays_within_its_bound() {
     let now = Instant::now();
     let group = Group::compile(&settings(&["http://10.0.0.1", "http://10.0.0.2", "http://10.0.0.3"]), None).unwrap();
-    let ejected: Vec<bool> = (0..3)
-        .flat_map(|place| [group.failed(place, Duration::ZERO, now), group.failed(place, Duration::ZERO, now)])
-        .collect();
+    let ejected: Vec<bool> = (0..3).flat_map(|place| [fails(&group, place, now), fails(&group, place, now)]).collect();
     assert_eq!(ejected.iter().filter(|&&ejected| ejected).count(), 1);
     assert!((0..20).all(|_| group.choose(&Tried::new(), Affinity::default(), now).0 != 0));
     let later = now + Duration::from_secs(2);
     assert!((0..3).any(|_| group.choose(&Tried::new(), Affinity::default(), later).0 == 0), "it is tried again");
+}
+
+fn group_of_three(edit: impl FnOnce(&mut GroupSettings)) -> Arc<Group> {
+    let mut settings = settings(&["http://10.0.0.1", "http://10.0.0.2", "http://10.0.0.3"]);
+    edit(&mut settings);
+    Group::compile(&settings, None).unwrap()
+}
+
+#[test]
+fn a_server_that_answers_with_errors_is_ejected_if_the_others_do_not() {
+    const TIME: Duration = Duration::from_millis(2);
+    let mut now = Instant::now();
+    let group = group_of_three(|_| {});
+    let mut cause = None;
+    for _ in 0..6 {
+        assert_eq!(group.note(1, Showed::Answer, TIME, now), None);
+        assert_eq!(group.note(2, Showed::Answer, TIME, now), None);
+        cause = cause.or(group.note(0, Showed::Error, TIME, now));
+    }
+    assert_eq!(cause, Some(Cause::Errors));
+    // It comes back, and its first error is enough.
+    now += Duration::from_secs(1);
+    assert_eq!(group.note(0, Showed::Error, TIME, now), Some(Cause::Errors));
+    now += Duration::from_secs(2);
+    assert_eq!(group.note(0, Showed::Answer, TIME, now), None);
+    assert_eq!(group.note(0, Showed::Error, TIME, now), None, "its probation was over");
+
+    let broken_page = group_of_three(|_| {});
+    for place in (0..30).map(|turn| turn % 3) {
+        assert_eq!(broken_page.note(place, Showed::Error, TIME, now), None);
+    }
+}
+
+#[test]
+fn a_server_that_is_far_slower_than_the_others_is_ejected_where_that_is_wanted() {
+    let now = Instant::now();
+    for (factor, expected) in [(0, None), (4, Some(Cause::Latency))] {
+        let group = group_of_three(|settings| settings.ejection.latency_factor = factor);
+        let mut cause = None;
+        for _ in 0..6 {
+            group.note(1, Showed::Answer, Duration::from_millis(30), now);
+            group.note(2, Showed::Answer, Duration::from_millis(30), now);
+            cause = cause.or(group.note(0, Showed::Answer, Duration::from_millis(500), now));
+        }
+        assert_eq!(cause, expected);
+    }
+}
+
+#[test]
+fn checks_take_a_server_out_and_bring_it_back() {
+    let now = Instant::now();
+    let group = group_of_three(|_| {});
+    assert!(group.checked("http://10.0.0.2", true, now));
+    assert!(!group.checked("http://10.0.0.9", true, now));
+    assert!(group.servers(now)[1].down);
+    assert!((0..20).all(|_| group.choose(&Tried::new(), Affinity::default(), now).0 != 1));
+    // With two of three out, checks are not believed any more.
+    group.checked("http://10.0.0.1", true, now);
+    assert!((0..20).any(|_| group.choose(&Tried::new(), Affinity::default(), now).0 == 1));
+    group.checked("http://10.0.0.2", false, now);
+    assert!((0..20).any(|_| group.choose(&Tried::new(), Affinity::default(), now).0 == 1));
 }
