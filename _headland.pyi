@@ -87,8 +87,12 @@ class Node:
     def version(self) -> str:
         """The version of the core."""
 
-    def start(self) -> None:
-        """Bind the listeners and start the workers. Raises `ListenError`."""
+    def start(self, secret: bytes | None = None) -> None:
+        """Bind the listeners and start the workers. Raises `ListenError`.
+
+        `secret`, 32 bytes, keeps TLS tickets and QUIC's tokens good over a restart; without one they last as long as
+        the process.
+        """
 
     def addresses(self) -> list[tuple[str, str]]:
         """Pairs of kind (`http`, `https`) and `ip:port` with real port numbers."""

@@ -91,10 +91,11 @@ class Service:
             reload_state=ReloadState(success_at_s=time.time()),
             checks=self.checks.states,
         )
+        secret = _secret(self.context.state_dir)
         door = _admin_door(settings, undo)
         runner = await self._admin_runner(undo)
         try:
-            self.node.start()
+            self.node.start(secret)
         except _headland.ListenError as error:
             raise StartError(Exit.LISTEN, str(error)) from error
         undo.callback(self.node.drain, 0)
@@ -229,6 +230,14 @@ def _state_dir(configuration: Configuration, undo: contextlib.AsyncExitStack) ->
         sentence = f"the state directory {configuration.state_dir} cannot be used: {error.strerror}"
         raise StartError(Exit.STATE, sentence) from error
     return configuration.state_dir
+
+
+def _secret(directory: Path) -> bytes:
+    """What the node's own tickets and tokens are made with: kept, so that clients resume after a restart."""
+    try:
+        return node_secret.kept(directory)
+    except OSError as error:
+        raise StartError(Exit.STATE, f"the node's secret in {directory} cannot be kept: {error.strerror}") from error
 
 
 def _admin_door(settings: Settings, undo: contextlib.AsyncExitStack) -> socket.socket | None:

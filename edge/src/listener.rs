@@ -15,6 +15,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
 use crate::connection;
+use crate::limits::Limits;
 use crate::node::Node;
 use crate::quic;
 use crate::settings::{ListenerKind, ListenerSettings};
@@ -28,7 +29,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub enum Door {
     Tcp(ListenerKind, std::net::TcpListener),
-    Quic(std::net::UdpSocket),
+    Quic(quic::Door),
 }
 
 /// One bound address: its kind, where it really is, and the sockets, each kind as many as there are workers.
@@ -61,11 +62,8 @@ pub fn bind(settings: &ListenerSettings, workers: usize) -> Result<Bound, String
         address = socket.local_addr().map_err(fault)?;
         sockets.push(socket);
     }
-    let mut doors: Vec<Door> = sockets.into_iter().map(|socket| Door::Tcp(settings.kind, socket)).collect();
-    if settings.http3 {
-        doors.extend(quic::bind(address, workers)?.into_iter().map(Door::Quic));
-    }
-    Ok(Bound { kind: settings.kind, address, sockets: doors })
+    let sockets = sockets.into_iter().map(|socket| Door::Tcp(settings.kind, socket)).collect();
+    Ok(Bound { kind: settings.kind, address, sockets })
 }
 
 fn resolve(address: &str) -> io::Result<SocketAddr> {
@@ -115,6 +113,11 @@ impl Census {
         counts.all += 1;
         counts.by_address.insert(address, here + 1);
         Some(Present { node: node.clone(), address })
+    }
+
+    /// Whether there are as many as there may be, from wherever.
+    pub fn is_full(&self, limits: &Limits) -> bool {
+        self.open() >= limits.connections_max
     }
 
     fn leave(&self, address: IpAddr) {

@@ -79,6 +79,24 @@ pub struct WorkerMetrics {
     pub tls_full: Counter,
     pub tls_resumed: Counter,
     pub tls_failed: Counter,
+    pub quic: QuicMetrics,
+}
+
+/// What QUIC counts; but for Retry, when a connection ends.
+#[derive(Debug, Default)]
+pub struct QuicMetrics {
+    /// Clients that were asked to prove their address first.
+    pub retries: Counter,
+    /// New addresses of clients that were proven.
+    pub migrations: Counter,
+    pub datagrams_sent: Counter,
+    /// System calls that sent them.
+    pub sends: Counter,
+    pub datagrams_received: Counter,
+    pub packets_sent: Counter,
+    pub packets_lost: Counter,
+    /// The smoothed round-trip time, at the end of each connection.
+    pub rtt: Histogram,
 }
 
 /// What one worker counts for one site.

@@ -11,6 +11,7 @@ use headland_cache::{
     Standing, Uncacheable,
 };
 use headland_origin::Client;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::access_log::AccessLog;
@@ -18,11 +19,15 @@ use crate::clock::Clock;
 use crate::listener::Census;
 use crate::metrics::Metrics;
 use crate::purge::PurgeDesk;
+use crate::quic::steering::Lanes;
+use crate::quic::{Unproven, UsedTokens};
 use crate::recoding::Workshop;
 use crate::refill::Refills;
 use crate::request::Found;
+use crate::secret::Secret;
 use crate::settings::Settings;
 use crate::snapshot::{Site, Snapshot, certificates};
+use crate::tickets::Tickets;
 use crate::tls::{self, Certificates};
 
 /// The shared state of a node.
@@ -43,6 +48,12 @@ pub struct Node {
     pub drain: Drain,
     pub census: Census,
     pub tls: Arc<rustls::ServerConfig>,
+    pub quic_tls: Arc<rustls::ServerConfig>,
+    pub secret: Arc<Secret>,
+    pub used_tokens: Arc<UsedTokens>,
+    pub unproven: Unproven,
+    /// How QUIC's workers hand datagrams to each other, one for each address.
+    pub lanes: Mutex<Vec<Arc<Lanes>>>,
     pub certificates: Arc<ArcSwap<Certificates>>,
     log: ArcSwap<AccessLog>,
     snapshot: ArcSwap<Snapshot>,
@@ -65,6 +76,8 @@ impl Node {
         let certificates = Arc::new(ArcSwap::from_pointee(certificates));
         let log = AccessLog::open(&settings.log).map_err(|error| format!("log {}: {error}", settings.log.path))?;
         let cache = &settings.cache;
+        let secret = Arc::<Secret>::default();
+        let tickets = Arc::new(Tickets::new(secret.clone()));
         Ok(Arc::new(Node {
             clock: Clock::start(),
             store: MemoryStore::new(cache.memory_bytes),
@@ -86,7 +99,12 @@ impl Node {
             refills: Refills::default(),
             drain: Drain::default(),
             census: Census::default(),
-            tls: tls::server_config(certificates.clone())?,
+            tls: tls::server_config(certificates.clone(), tickets.clone())?,
+            quic_tls: tls::quic_config(certificates.clone(), tickets)?,
+            secret,
+            used_tokens: Arc::default(),
+            unproven: Unproven::default(),
+            lanes: Mutex::default(),
             certificates,
             log: ArcSwap::from_pointee(log),
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -227,7 +245,7 @@ impl Node {
 pub struct Drain {
     begun: AtomicBool,
     woken: Notify,
-    deadline: parking_lot::Mutex<Option<Instant>>,
+    deadline: Mutex<Option<Instant>>,
 }
 
 impl Drain {

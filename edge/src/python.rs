@@ -18,6 +18,7 @@ use crate::node::Node;
 use crate::purge::Settled;
 use crate::report::report;
 use crate::running::Running;
+use crate::secret::SECRET_BYTES;
 use crate::settings::{ListenerKind, Settings};
 
 create_exception!(_headland, SettingsError, PyValueError, "A snapshot was refused as a whole; one sentence says why.");
@@ -53,8 +54,12 @@ impl PyNode {
         env!("CARGO_PKG_VERSION")
     }
 
-    fn start(&self, py: Python<'_>) -> PyResult<()> {
+    #[pyo3(signature = (secret = None))]
+    fn start(&self, py: Python<'_>, secret: Option<[u8; SECRET_BYTES]>) -> PyResult<()> {
         py.detach(|| {
+            if let Some(secret) = secret {
+                self.node.secret.keep(secret);
+            }
             let mut running = self.running.lock();
             if running.is_some() {
                 return Err(PyRuntimeError::new_err("the node was started already"));

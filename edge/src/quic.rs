@@ -1,32 +1,74 @@
 //! QUIC at the door: one endpoint per worker on the UDP side of each `https` address.
 //!
-//! The kernel spreads clients over the workers' sockets by address and port, as it does for TCP, so a connection stays with
-//! the worker that took it. TLS uses the same certificates as TCP, and a reload changes them for both.
+//! A connection stays with the worker that took it, wherever its client moves ([`steering`]). Certificates, tickets, tokens
+//! and the key of stateless resets are the node's, the same for all workers; limits are those of the snapshot at the time
+//! a connection is let in.
+//!
+//! A datagram's source proves nothing until the client answers to it, so a handshake takes a place among the unproven only,
+//! never one of its address; when those are many, clients have to prove their address first (Retry, RFC 9000 section
+//! 8.1.2).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TransportConfig, VarInt};
+use quinn::{Connection, Endpoint, Incoming, Runtime, ServerConfig, TokioRuntime};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::connection::h3;
-use crate::limits::Limits;
 use crate::node::Node;
+use crate::worker;
 
-/// Streams in one direction that a client may open: HTTP/3 needs three (RFC 9114 section 6.2).
-const UNI_STREAMS_MAX: u32 = 8;
-/// Connections above which a client has to show that it receives at its address before anything is kept for it (RFC 9000
-/// section 8.1.2).
-const UNPROVEN_MAX: u32 = 1_000;
+mod config;
+mod session;
+pub mod steering;
+mod tokens;
+
+pub use session::Facts;
+pub use tokens::UsedTokens;
+
+use steering::{Lanes, Steered};
+
+/// Handshakes of unproven clients under way, above which new ones have to prove their address.
+const UNPROVEN_MAX: u32 = 500;
 /// Receive and send buffers of a UDP socket, in bytes: a burst of datagrams must find room.
 const SOCKET_BUFFER_BYTES: usize = 2 << 20;
+/// One worker's share of an address.
+#[derive(Debug)]
+pub struct Door {
+    socket: std::net::UdpSocket,
+    lanes: Arc<Lanes>,
+}
+
+impl Door {
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+}
+
+/// Handshakes whose client has not proven its address.
+#[derive(Debug, Default)]
+pub struct Unproven(AtomicU32);
+
+struct Handshake(Arc<Node>);
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.0.unproven.0.fetch_sub(1, Relaxed);
+    }
+}
 
 /// A socket for each worker at an address that TCP is bound to already; the error is one sentence.
-pub fn bind(address: SocketAddr, workers: usize) -> Result<Vec<std::net::UdpSocket>, String> {
+pub fn bind(node: &Node, address: SocketAddr, workers: usize) -> Result<Vec<Door>, String> {
+    // Whatever cannot be configured is told before anything says that HTTP/3 is served.
+    config::server(node)?;
     let fault = |error: std::io::Error| format!("cannot listen on {address} for HTTP/3: {error}");
-    (0..workers).map(|_| open(address).map_err(fault)).collect()
+    let lanes = Arc::new(Lanes::new(workers, config::mask(node)));
+    node.lanes.lock().push(lanes.clone());
+    let door = |_| open(address).map(|socket| Door { socket, lanes: lanes.clone() }).map_err(fault);
+    (0..workers).map(door).collect()
 }
 
 fn open(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
@@ -40,11 +82,12 @@ fn open(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
     Ok(socket.into())
 }
 
-/// Serves HTTP/3 on a socket until the node drains and its connections have ended.
-pub async fn accept(node: Arc<Node>, socket: std::net::UdpSocket) {
-    let runtime = Arc::new(quinn::TokioRuntime);
-    let Ok(config) = server_config(&node) else { return };
-    let Ok(endpoint) = Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime) else { return };
+/// Takes connections on a door until the node drains. A door that cannot be served ends the
+/// process, as a TCP one does: clients were told of it.
+pub async fn accept(node: Arc<Node>, door: Door) {
+    let endpoint = endpoint(&node, door).expect("a bound socket can be registered");
+    let mut known = node.version();
+    let mut config = config::server(&node).expect("it was configured before");
     loop {
         let incoming = tokio::select! {
             biased;
@@ -52,16 +95,32 @@ pub async fn accept(node: Arc<Node>, socket: std::net::UdpSocket) {
             incoming = endpoint.accept() => incoming,
         };
         let Some(incoming) = incoming else { return };
-        take(&node, incoming);
+        if node.version() != known {
+            known = node.version();
+            // A reload changes limits, nothing that could fail.
+            config = config::server(&node).expect("it was configured before");
+            endpoint.set_server_config(Some((*config).clone()));
+        }
+        take(&node, incoming, config.clone());
     }
-    // Connections say goodbye themselves; the endpoint carries their last datagrams.
-    endpoint.wait_idle().await;
+    // Nobody new any more. The connections that are there say goodbye themselves, and the endpoint lasts as long as they.
+    endpoint.set_server_config(None);
+}
+
+fn endpoint(node: &Node, door: Door) -> std::io::Result<Endpoint> {
+    let worker = worker::index();
+    let runtime = Arc::new(TokioRuntime);
+    let config = config::endpoint(node, door.lanes.mask(), worker as u8);
+    let socket = Arc::new(Steered::new(runtime.wrap_udp_socket(door.socket)?, door.lanes, worker));
+    let server = config::server(node).map_err(std::io::Error::other)?;
+    Endpoint::new_with_abstract_socket(config, Some((*server).clone()), socket, runtime)
 }
 
 /// Lets one connection in, asks it to prove its address first, or refuses it.
-fn take(node: &Arc<Node>, incoming: Incoming) {
+fn take(node: &Arc<Node>, incoming: Incoming, config: Arc<ServerConfig>) {
     let here = node.metrics.here();
-    if node.census.open() >= UNPROVEN_MAX && !incoming.remote_address_validated() {
+    if !incoming.remote_address_validated() && node.unproven.0.load(Relaxed) >= UNPROVEN_MAX {
+        here.quic.retries.bump();
         // One that cannot be asked to is refused.
         if let Err(error) = incoming.retry() {
             error.into_incoming().refuse();
@@ -69,45 +128,49 @@ fn take(node: &Arc<Node>, incoming: Incoming) {
         return;
     }
     here.connections_accepted.bump();
-    let address = incoming.remote_address();
-    let Some(present) = node.census.admit(node, address.ip()) else {
+    if node.census.is_full(&node.snapshot().limits) {
         here.connections_refused.bump();
         here.connections_closed.bump();
         return incoming.refuse();
+    }
+    node.unproven.0.fetch_add(1, Relaxed);
+    tokio::spawn(serve(Handshake(node.clone()), incoming, config));
+}
+
+/// The handshake, then the connection: now its address is proven, and counts.
+async fn serve(handshake: Handshake, incoming: Incoming, config: Arc<ServerConfig>) {
+    let node = handshake.0.clone();
+    let here = node.metrics.here();
+    let address = incoming.remote_address();
+    let within = Duration::from_millis(node.snapshot().limits.tls_handshake_ms.into());
+    let connected = match incoming.accept_with(config) {
+        Ok(connecting) => tokio::time::timeout(within, connecting).await.ok().and_then(Result::ok),
+        Err(_) => None,
     };
-    let node = node.clone();
-    tokio::spawn(async move {
-        let within = Duration::from_millis(node.snapshot().limits.tls_handshake_ms.into());
-        let connected = match incoming.accept() {
-            Ok(connecting) => tokio::time::timeout(within, connecting).await,
-            Err(_) => return node.metrics.here().tls_failed.bump(),
-        };
-        match connected {
-            Ok(Ok(connection)) => h3::serve(node, connection, address).await,
-            Ok(Err(_)) | Err(_) => node.metrics.here().tls_failed.bump(),
-        }
-        drop(present);
-    });
+    drop(handshake);
+    let Some(connection) = connected else {
+        here.tls_failed.bump();
+        return here.connections_closed.bump();
+    };
+    let Some(present) = node.census.admit(&node, address.ip()) else {
+        here.connections_refused.bump();
+        here.connections_closed.bump();
+        return h3::refuse(&connection);
+    };
+    count_handshake(&node, &connection);
+    h3::serve(node, connection, address).await;
+    drop(present);
 }
 
-fn server_config(node: &Node) -> Result<ServerConfig, String> {
-    let tls = crate::tls::quic_config(node.certificates.clone())?;
-    let crypto = QuicServerConfig::try_from(tls).map_err(|error| format!("QUIC: {error}"))?;
-    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-    config.transport_config(Arc::new(transport(&node.snapshot().limits)));
-    Ok(config)
+fn count_handshake(node: &Node, connection: &Connection) {
+    let here = node.metrics.here();
+    match facts(connection) {
+        Some(Facts { resumed: true, .. }) => here.tls_resumed.bump(),
+        _ => here.tls_full.bump(),
+    }
 }
 
-fn transport(limits: &Limits) -> TransportConfig {
-    let mut transport = TransportConfig::default();
-    let idle = IdleTimeout::try_from(Duration::from_millis(limits.idle_ms.into()));
-    transport
-        .max_concurrent_bidi_streams(VarInt::from_u32(limits.h2_streams_max))
-        .max_concurrent_uni_streams(VarInt::from_u32(UNI_STREAMS_MAX))
-        .stream_receive_window(VarInt::from_u32(limits.h2_window_bytes))
-        .send_window(h3::outlet::UNACKNOWLEDGED_BYTES_MAX)
-        .receive_window(VarInt::from_u32(limits.h2_window_bytes.saturating_mul(2)))
-        .datagram_receive_buffer_size(None)
-        .max_idle_timeout(idle.ok());
-    transport
+/// What the handshake said.
+pub fn facts(connection: &Connection) -> Option<Facts> {
+    connection.handshake_data()?.downcast().ok().map(|facts| *facts)
 }

@@ -14,6 +14,7 @@ use crate::counter::{Counter, Histogram, HistogramTotal, bounds_us};
 use crate::h1::Reason;
 use crate::metrics::{Protocol, WorkerMetrics};
 use crate::node::Node;
+use crate::quic::steering::Lanes;
 
 /// Everything that is counted.
 pub fn report(node: &Node) -> Value {
@@ -39,6 +40,7 @@ pub fn report(node: &Node) -> Value {
             "resumed": sum(node, |worker| &worker.tls_resumed),
             "failed": sum(node, |worker| &worker.tls_failed),
         },
+        "quic": quic(node),
         "purges": purges(node),
         "log_dropped": node.log().dropped(),
         "certificates": certificates(node),
@@ -219,6 +221,25 @@ fn connections(node: &Node) -> Value {
         "flooded": sum(node, |worker| &worker.connections_flooded),
         "active": node.census.open(),
         "by_protocol": by_word(node, Protocol::WORDS, |worker| &worker.connections),
+    })
+}
+
+fn quic(node: &Node) -> Value {
+    let mut rtt = HistogramTotal::default();
+    node.metrics.workers().iter().for_each(|worker| worker.quic.rtt.add_to(&mut rtt));
+    let lanes = node.lanes.lock();
+    let lanes = |of: fn(&Lanes) -> &AtomicU64| -> u64 { lanes.iter().map(|lanes| of(lanes).load(Relaxed)).sum() };
+    json!({
+        "retries": sum(node, |worker| &worker.quic.retries),
+        "migrations": sum(node, |worker| &worker.quic.migrations),
+        "datagrams_sent": sum(node, |worker| &worker.quic.datagrams_sent),
+        "sends": sum(node, |worker| &worker.quic.sends),
+        "datagrams_received": sum(node, |worker| &worker.quic.datagrams_received),
+        "packets_sent": sum(node, |worker| &worker.quic.packets_sent),
+        "packets_lost": sum(node, |worker| &worker.quic.packets_lost),
+        "handed_over": lanes(|lanes| &lanes.handed_over),
+        "dropped": lanes(|lanes| &lanes.dropped),
+        "rtt": rtt,
     })
 }
 

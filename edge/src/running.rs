@@ -34,7 +34,7 @@ impl Running {
         }
         let workers = usize::from(settings.node.workers);
         let bound: Vec<Bound> =
-            settings.listeners.iter().map(|each| listener::bind(each, workers)).collect::<Result<_, _>>()?;
+            settings.listeners.iter().map(|each| bind(node, each, workers)).collect::<Result<_, _>>()?;
         let addresses = bound.iter().map(|each| (each.kind, each.address)).collect();
         let mut shares: Vec<Vec<Door>> = (0..workers).map(|_| Vec::new()).collect();
         // A door of each kind for each worker: as many as there are workers, one kind after the other.
@@ -58,6 +58,15 @@ impl Running {
     }
 }
 
+/// The TCP side of an address, and the UDP side where HTTP/3 is served.
+fn bind(node: &Node, settings: &ListenerSettings, workers: usize) -> Result<Bound, String> {
+    let mut bound = listener::bind(settings, workers)?;
+    if settings.http3 {
+        bound.sockets.extend(quic::bind(node, bound.address, workers)?.into_iter().map(Door::Quic));
+    }
+    Ok(bound)
+}
+
 /// One worker: a thread with a runtime of its own.
 fn spawn_worker(node: Arc<Node>, index: u16, share: Vec<Door>) -> std::io::Result<JoinHandle<Ended>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -78,7 +87,7 @@ async fn work(node: Arc<Node>, share: Vec<Door>) -> Ended {
                 Ok(socket) => accepting.push(tokio::spawn(listener::accept(node.clone(), socket, kind))),
                 Err(error) => panic!("a bound socket could not be registered: {error}"),
             },
-            Door::Quic(socket) => accepting.push(tokio::spawn(quic::accept(node.clone(), socket))),
+            Door::Quic(door) => accepting.push(tokio::spawn(quic::accept(node.clone(), door))),
         }
     }
     for each in accepting {

@@ -1,6 +1,6 @@
 //! TLS at the door: many certificates chosen by SNI, replaced without restart.
 //!
-//! One `ServerConfig` lives as long as the node, so tickets and sessions survive a reload; what a reload changes is
+//! One `ServerConfig` for TCP and one for QUIC live as long as the node, so sessions survive a reload; what a reload changes is
 //! the table of certificates behind it. Names come from the certificates themselves. A key that does not belong to
 //! its certificate, or a name that two certificates claim, refuses the whole table.
 
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::server::{ClientHello, ResolvesServerCert, ServerSessionMemoryCache};
+use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -134,17 +134,24 @@ impl ResolvesServerCert for Resolver {
 }
 
 /// The server's TLS configuration over a table that can be swapped.
-pub fn server_config(table: Arc<ArcSwap<Certificates>>) -> Result<Arc<ServerConfig>, String> {
-    config(table, rustls::ALL_VERSIONS, &[b"h2", b"http/1.1"])
+pub fn server_config(
+    table: Arc<ArcSwap<Certificates>>,
+    tickets: Arc<dyn ProducesTickets>,
+) -> Result<Arc<ServerConfig>, String> {
+    config(table, tickets, rustls::ALL_VERSIONS, &[b"h2", b"http/1.1"])
 }
 
 /// The same for QUIC, which is TLS 1.3 only (RFC 9001 section 4.2). No early data is taken.
-pub fn quic_config(table: Arc<ArcSwap<Certificates>>) -> Result<Arc<ServerConfig>, String> {
-    config(table, &[&rustls::version::TLS13], &[b"h3"])
+pub fn quic_config(
+    table: Arc<ArcSwap<Certificates>>,
+    tickets: Arc<dyn ProducesTickets>,
+) -> Result<Arc<ServerConfig>, String> {
+    config(table, tickets, &[&rustls::version::TLS13], &[b"h3"])
 }
 
 fn config(
     table: Arc<ArcSwap<Certificates>>,
+    tickets: Arc<dyn ProducesTickets>,
     versions: &[&'static rustls::SupportedProtocolVersion],
     protocols: &[&[u8]],
 ) -> Result<Arc<ServerConfig>, String> {
@@ -155,7 +162,7 @@ fn config(
         .with_cert_resolver(Arc::new(Resolver(table)));
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
-    config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| format!("TLS tickets: {error}"))?;
+    config.ticketer = tickets;
     config.send_tls13_tickets = TICKETS;
     Ok(Arc::new(config))
 }

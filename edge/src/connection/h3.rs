@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use headland_cache::Scheme;
-use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::sync::Notify;
 use tokio::time::Instant as TokioInstant;
@@ -21,6 +20,7 @@ use super::{Peer, count};
 use crate::h3::{Code, VARINT_MAX, go_away, settings};
 use crate::metrics::Protocol;
 use crate::node::Node;
+use crate::quic;
 
 mod exchange;
 mod inlet;
@@ -61,8 +61,7 @@ impl Drop for Open {
 /// Serves a connection to its end.
 pub async fn serve(node: Arc<Node>, quic: Connection, address: SocketAddr) {
     count(&node, Protocol::H3);
-    let data = quic.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
-    let sni = data.and_then(|data| data.server_name).map(|name| name.to_ascii_lowercase().into_boxed_str());
+    let sni = quic::facts(&quic).and_then(|facts| facts.server_name);
     let door = Arc::new(Door {
         node,
         quic,
@@ -77,6 +76,12 @@ pub async fn serve(node: Arc<Node>, quic: Connection, address: SocketAddr) {
         door.run(control).await;
     }
     door.fail(Code::NoError);
+    door.count();
+}
+
+/// There are too many connections from this address.
+pub fn refuse(quic: &Connection) {
+    quic.close(code(Code::ExcessiveLoad), b"");
 }
 
 impl Door {
@@ -195,6 +200,19 @@ impl Door {
     fn let_end(&self) {
         // All streams of a connection are served by one thread: nothing comes between these two.
         self.given_up.store(self.given_up.load(Relaxed).saturating_sub(1), Relaxed);
+    }
+
+    /// Adds what the transport counted over the life of the connection.
+    fn count(&self) {
+        let stats = self.quic.stats();
+        let quic = &self.node.metrics.here().quic;
+        quic.datagrams_sent.add(stats.udp_tx.datagrams);
+        quic.sends.add(stats.udp_tx.ios);
+        quic.datagrams_received.add(stats.udp_rx.datagrams);
+        quic.packets_sent.add(stats.path.sent_packets);
+        quic.packets_lost.add(stats.path.lost_packets);
+        quic.migrations.add(stats.frame_rx.path_response);
+        quic.rtt.record(u64::try_from(stats.path.rtt.as_micros()).unwrap_or(u64::MAX));
     }
 
     fn idle(&self) -> Duration {
