@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 import _headland
-from edge import admin, process_log
+from edge import admin, node_secret, process_log
 from edge.configuration import Configuration, ConfigurationError
 from edge.context import AdminContext, ReloadState
 from edge.exits import Exit

@@ -62,7 +62,7 @@ class NodeCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All families, in the order of the groups below."""
         document: Document = orjson.loads(self._node.metrics())
-        for group in (_requests, _times, _origin, _store, _disk, _recoding, _doors, _certificates):
+        for group in (_requests, _times, _origin, _store, _disk, _recoding, _doors, _quic, _certificates):
             yield from group(document)
         yield from self._own(document)
 
@@ -265,6 +265,29 @@ def _doors(document: Document) -> Iterator[Metric]:
         {"yes": handshakes["resumed"], "no": handshakes["full"]},
     )
     yield _counter("tls_handshake_failures", "TLS handshakes that failed.", handshakes["failed"])
+
+
+def _quic(document: Document) -> Iterator[Metric]:
+    quic = document["quic"]
+    yield _counter("quic_retries", "Clients that had to prove their address before a handshake.", quic["retries"])
+    yield _counter("quic_migrations", "Addresses that clients moved to and proved.", quic["migrations"])
+    yield _counters(
+        "quic_datagrams", "UDP datagrams.", "way", {"out": quic["datagrams_sent"], "in": quic["datagrams_received"]}
+    )
+    yield _counter("quic_sends", "System calls that sent datagrams.", quic["sends"])
+    yield _counter("quic_packets_sent", "QUIC packets sent.", quic["packets_sent"])
+    yield _counter("quic_packets_lost", "QUIC packets sent that were lost.", quic["packets_lost"])
+    yield _counters(
+        "quic_strays",
+        "Datagrams that came to another worker than their connection's, by what became of them.",
+        "fate",
+        {"handed-over": quic["handed_over"], "dropped": quic["dropped"]},
+    )
+    family = HistogramMetricFamily(
+        "headland_quic_rtt_seconds", "Round-trip time of QUIC connections, when they end.", labels=[]
+    )
+    _add_histogram(family, [], document["bucket_bounds_us"], quic["rtt"])
+    yield family
 
 
 def _certificates(document: Document) -> Iterator[Metric]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -93,6 +94,8 @@ class Quic(Http3Client):
         self.changed = asyncio.Event()
         self._held: deque[tuple[bytes | str, Any]] | None = None
         self._slow_s: float | None = None
+        self._tokens: set[bytes] = set()
+        self.was_reset = False
 
     @property
     def quic(self) -> Any:
@@ -145,6 +148,9 @@ class Quic(Http3Client):
 
     def datagram_received(self, data: bytes | str, addr: Any) -> None:
         """A datagram came; it may have to wait."""
+        if self._tokens and bytes(data)[-16:] in self._tokens:
+            self.was_reset = True
+            self.changed.set()
         if self._held is None:
             super().datagram_received(data, addr)
             return
@@ -157,6 +163,30 @@ class Quic(Http3Client):
         super().datagram_received(*self._held.popleft())
         if self._held and self._slow_s is not None:
             self._loop.call_later(self._slow_s, self._hear_one)
+
+    async def move(self) -> None:
+        """Go on from another port, as behind a router that forgot the old one."""
+        loop = asyncio.get_running_loop()
+        old = self._transport
+        fresh = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        fresh.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        fresh.bind(("::", 0))
+        await loop.create_datagram_endpoint(lambda: self, sock=fresh)
+        # What the old port still gets is lost, as it would be.
+        old.abort()
+        # Something has to be said from there.
+        self._quic.send_ping(1)
+        self.transmit()
+
+    def leave_port(self) -> None:
+        """Close the port that it has now."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def watch_resets(self) -> None:
+        """Look for stateless resets from now on."""
+        tokens = [cid.stateless_reset_token for cid in (self._quic._peer_cid, *self._quic._peer_cid_available)]
+        self._tokens = {token for token in tokens if token}
 
     async def until(self, holds: Any) -> None:
         """Wait until something that the server sent makes it hold."""
@@ -207,7 +237,13 @@ async def client(
         create_protocol=partial(Quic, window=window),
         session_ticket_handler=keep,
     ) as connected:
-        yield cast("Quic", connected)
+        try:
+            yield cast("Quic", connected)
+        finally:
+            connected.close()
+            await connected.wait_closed()
+            # The port of now may not be the one it began with.
+            cast("Quic", connected).leave_port()
 
 
 GET = [(":method", "GET"), (":scheme", "https"), (":authority", HOST)]
