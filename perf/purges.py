@@ -61,17 +61,17 @@ def unique() -> str:
     return f"run{next(_runs)}"
 
 
-def at_once(peer: Peer, clients: int, seconds: float, cores: tuple[int, ...]) -> tuple[int, float, str]:
-    """Purges that so many clients were answered, the seconds it took, and the command."""
+def at_once(admin: int, clients: int, seconds: float, cores: tuple[int, ...]) -> tuple[int, float, str]:
+    """Purges that so many clients of an admin port were answered, the seconds it took, and the command."""
     command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds:.0f}s", "--timeout", "10s", "-s", str(SCRIPT)]
-    command += [f"http://127.0.0.1:{peer.admin}", "--", TOKEN, unique()]
+    command += [f"http://127.0.0.1:{admin}", "--", TOKEN, unique()]
     done = subprocess.run(pinned(cores, command), capture_output=True, text=True, timeout=seconds + 60, check=False)
     found = re.search(r"^RESULT (\{.*\})$", done.stdout, re.MULTILINE)
     if not found:
         raise NotStartedError(f"wrk gave no result: {done.stdout[-500:]}{done.stderr[-500:]}")
     result = orjson.loads(found[1])
     if result["errors"] or not result["requests"]:
-        raise WrongAnswerError(f"{peer.name}: {result['requests']} purges and {result['errors']} errors")
+        raise WrongAnswerError(f"{result['requests']} purges and {result['errors']} errors")
     return result["requests"], result["duration_us"] / 1e6, " ".join(command)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shutil
 import signal
@@ -10,6 +11,7 @@ import urllib.request
 
 import pytest
 
+from purge_api.async_client import AsyncPurgeClient
 from purge_api.client import PurgeClient
 from tests.nats import NatsServer
 from tests.origins import Origin
@@ -58,7 +60,7 @@ class Node:
         places = self.process.serving()
         self.http = f"http://{places['http']}"
         self.client = PurgeClient(f"http://{places['admin']}", TOKEN)
-        self._admin = f"http://{places['admin']}"
+        self.admin = f"http://{places['admin']}"
         return self
 
     def stop(self, number=signal.SIGTERM):
@@ -77,7 +79,7 @@ class Node:
         return any(purge.id == purge_id for purge in self.client.recent(1_000))
 
     def metric(self, name):
-        with urllib.request.urlopen(f"{self._admin}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.admin}/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
         names = (f"headland_fleet_{name} ", f"headland_fleet_{name}_total ")
         return float(next(line for line in lines if line.startswith(names)).split()[1])
@@ -167,6 +169,41 @@ def test_a_gap_that_nobody_keeps_empties_the_node(fleet, bus, tmp_path):
     fleet[1].start()
     assert fleet[1].client.recent(1)[0].document["type"] == "all"
     assert fleet[1].metric("gaps") == 1
+
+
+def test_what_the_servers_lost_is_given_to_them_again_and_reaches_who_was_away(fleet, bus, tmp_path):
+    kept = fleet[0].client.purge("tag", ["kept"], wait_s=10)
+    fleet[2].stop()
+    bus.stop()
+    shutil.copytree(tmp_path / "bus" / "jetstream", tmp_path / "before")
+    bus.start()
+    lost = [fleet[0].client.purge("tag", [f"lost{number}"]) for number in range(3)]
+    until(lambda: all(fleet[1].has(purge.id) for purge in lost))
+    bus.stop()
+    shutil.rmtree(tmp_path / "bus" / "jetstream")
+    shutil.move(tmp_path / "before", tmp_path / "bus" / "jetstream")
+    bus.start()
+    fleet[2].start()
+    until(lambda: all(fleet[2].has(purge.id) for purge in (kept, *lost)))
+
+
+def test_many_purges_at_a_high_rate_are_applied_once_and_nothing_is_repaired(fleet):
+    items = [[f"t{number}"] for number in range(6_000)]
+
+    async def purge_all():
+        async with AsyncPurgeClient(fleet[0].admin, TOKEN) as client:
+            for first in range(0, len(items), 500):
+                await asyncio.gather(*(client.purge("tag", item) for item in items[first : first + 500]))
+
+    asyncio.run(purge_all())
+    for node in fleet[1:]:
+        until(lambda node=node: node.metric("applied") >= len(items))
+    fleet[2].stop()
+    fleet[2].start()
+    announced = fleet[0].client.purge("tag", ["last"], wait_s=10)
+    assert announced.state == "applied"
+    assert [node.metric("repaired") for node in fleet] == [0, 0, 0]
+    assert fleet[1].metric("applied") == len(items) + 1
 
 
 def permissions():

@@ -67,7 +67,7 @@ def _items(kind: str, word: str, number: int) -> list[str]:
 def _rate(bench: Bench, peer: Peer) -> Measure:
     measure = Measure("each", f"Time per purge, {CLIENTS} clients at once, durable", "us")
     for _ in range(bench.pace.rounds):
-        count, seconds, command = purges.at_once(peer, CLIENTS, max(2.0, bench.pace.seconds), bench.cores.load)
+        count, seconds, command = purges.at_once(peer.admin, CLIENTS, max(2.0, bench.pace.seconds), bench.cores.load)
         bench.commands["at once"] = command
         measure.add(peer.name, seconds / count * 1e6, per_s=count / seconds)
         bench.progress(f"  {count / seconds:,.0f} purges per second from {CLIENTS} clients")

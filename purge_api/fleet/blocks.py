@@ -33,6 +33,24 @@ class Blocks:
         while len(self._ids) > self._messages_max:
             del self._ids[min(self._ids)]
 
+    def cut(self, last: int) -> None:
+        """Messages behind a number are not in the stream any more."""
+        for sequence in [each for each in self._ids if each > last]:
+            del self._ids[sequence]
+
+    def all_ids(self) -> set[str]:
+        """The purges of all messages remembered."""
+        return {each for ids in self._ids.values() for each in ids}
+
+    def behind(self, purges_max: int, sequence: int) -> int:
+        """The number behind which there are at most so many purges, up to `sequence`."""
+        left = purges_max
+        for number in sorted(self._ids, reverse=True):
+            left -= len(self._ids[number])
+            if left < 0:
+                return number
+        return min(self._ids, default=sequence + 1) - 1
+
     def ids(self, block: int) -> list[str]:
         """The purges of a block."""
         first = block * BLOCK_MESSAGES

@@ -27,6 +27,8 @@ class Cursor:
     """Nothing up to there is known here: the node joined then, or began anew."""
     published: int
     """Epoch."""
+    settled: int = 0
+    """Up to this number nothing is read again at the start: the journal need not know the purges before any more."""
 
 
 class CursorFile:
@@ -43,10 +45,11 @@ class CursorFile:
         """What was saved last; None when there is nothing that could be believed."""
         try:
             document = orjson.loads(self._path.read_bytes())
-            cursor = Cursor(str(document["identity"]), document["sequence"], document["since"], document["published"])
+            places = (document["sequence"], document["since"], document["published"])
+            cursor = Cursor(str(document["identity"]), *places, document.get("settled", document["sequence"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        numbers = (cursor.sequence, cursor.since, cursor.published)
+        numbers = (cursor.sequence, cursor.since, cursor.published, cursor.settled)
         return cursor if all(type(number) is int and number >= 0 for number in numbers) else None
 
     def save(self, cursor: Cursor) -> None:

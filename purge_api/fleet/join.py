@@ -54,7 +54,7 @@ class _Numbers(Collector):
         """What the member did so far."""
         member, counters = self._member, self._member.counters
         numbers = (
-            ("published", "Own purges given to the fleet.", counters.published),
+            ("published", "Own purges given to the fleet.", member.published),
             ("applied", "Purges of other nodes applied.", counters.applied),
             ("repaired", "Purges that were lost here and applied again.", counters.repaired),
             ("refused", "Messages of the fleet that were refused.", counters.refused),

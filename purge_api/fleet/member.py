@@ -3,9 +3,8 @@
     own purge    applied and durable here -> answered -> published, in order, as soon as the transport takes it
     another's    read from the stream, in order -> written to the own journal -> in force -> told to all
 
-The journal is the queue: what is not published yet is read from it again, however long the transport is away or however
-often the node starts. The cursor says how far that went. Reading begins some messages before it: what of them the
-journal does not have was lost here, and is applied again.
+What is not published yet waits in the journal (`Publisher`). The cursor says how far reading went. After a start it
+begins some purges before it: what of them the journal does not have was lost here, and is applied again.
 
 A node that cannot know what it missed does not serve it: when the stream no longer has what follows the cursor, or is
 another stream, everything is purged; when the transport is away for longer than `trust_s`, or at the start, everything
@@ -16,10 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -39,26 +37,30 @@ from purge_api.fleet.message import (
     decoded,
     decoded_news,
     decoded_presence,
-    encoded,
 )
-from purge_api.fleet.transport import Delivered, Transport, TransportError
-from purge_api.journal import RECENT_PURGES_MAX, Journal
+from purge_api.fleet.publisher import Publisher
+from purge_api.fleet.transport import Delivered, StreamState, Transport, TransportError
+from purge_api.journal import NEWEST_PURGES_KEPT, RECENT_PURGES_MAX, Journal
 from purge_api.record import Draft, PurgeRecord
 from purge_api.sites import Sites
 from purge_api.spread import Applied, Spread
 
 __all__ = ["FleetCounters", "FleetOptions", "Home", "Member"]
 
-PENDING_PURGES_MAX = 4_096
-"""Own purges that wait in memory to be published; more are read from the journal."""
 START_S = 10.0
 """Seconds in which a node that starts must have caught up before it serves what it holds."""
 RETRY_S = 1.0
 """Seconds before what failed is tried again."""
 PRESENCE_EVERY_S = 2.0
 """Seconds between two signs of life."""
-VERIFIED_MESSAGES = 256
-"""Messages before the cursor that are read again at the start, and of which digests are compared."""
+COMPARED_MESSAGES = 256
+"""The newest messages, of which digests are compared."""
+HELD_PURGES_MAX = COMPARED_MESSAGES * BATCH_PURGES_MAX + RECENT_PURGES_MAX
+"""Purges known to be here: those of the messages that are compared, and those that the journal had at the start."""
+READ_AGAIN_S = 10.0
+"""Seconds between two readings of what others have otherwise, at least."""
+UNMERGED_PURGES = 4 * NEWEST_PURGES_KEPT
+"""Purges that come at once and are applied one by one; of more, the older are merged."""
 NEWS_IDS_MAX = 4_096
 """Purges in one piece of news."""
 GAP_ORIGIN = "gap"
@@ -97,7 +99,6 @@ class Home:
 class FleetCounters:
     """What a member did; for metrics."""
 
-    published: int = 0
     applied: int = 0
     repaired: int = 0
     refused: int = 0
@@ -125,16 +126,13 @@ class Member:
         self._spread = home.spread
         self._sites = home.sites
         self._cursor = Cursor("", 0, 0, 0)
-        self._published = 0
-        self._pending: deque[PurgeRecord] = deque()
-        self._backlog: deque[PurgeRecord] = deque()
-        """Own purges read from the journal; published before those that are pending."""
-        self._read_journal = True
-        self._due = asyncio.Event()
-        self._due.set()
+        self._publisher = Publisher(options.node, transport, home.journal)
         self._caught_up = asyncio.Event()
         self._held: OrderedDict[str, None] = OrderedDict()
-        self._blocks = Blocks(VERIFIED_MESSAGES)
+        self._blocks = Blocks(COMPARED_MESSAGES)
+        self._examined: set[tuple[str, int, str]] = set()
+        """What others have otherwise, for which the stream was read again already."""
+        self._read_again_s = -READ_AGAIN_S
         self._alive: tuple[str, ...] = ()
         self._tasks: list[asyncio.Task[None]] = []
         self._distrusted = False
@@ -146,13 +144,18 @@ class Member:
         """The nodes that are alive, this one among them."""
         return self._alive
 
+    @property
+    def published(self) -> int:
+        """Own purges given to the fleet."""
+        return self._publisher.count
+
     async def start(self) -> None:
         """Catch up, or give up what is stored; then go on in the background. Never raises for the transport."""
         saved = await asyncio.to_thread(self._file.load)
         # A node that was never in a fleet has nothing to tell it of before.
         self._cursor = saved or Cursor("", 0, 0, self._ledger.epoch())
         # A journal that was lost, and begins anew, has other epochs.
-        self._settle(min(self._cursor.published, self._ledger.epoch()))
+        self._publisher.begin_behind(min(self._cursor.published, self._ledger.epoch()))
         if saved is None:
             await asyncio.to_thread(self._file.save, self._cursor)
         for record in self._journal.recent(RECENT_PURGES_MAX):
@@ -164,7 +167,7 @@ class Member:
         except TimeoutError:
             log.warning("fleet: not caught up after %g s; what is stored counts as stale", START_S)
             self._distrust()
-        self._tasks.append(asyncio.create_task(self._for_ever(self._publishing)))
+        self._tasks.append(asyncio.create_task(self._for_ever(self._publisher.run)))
         self._tasks.append(asyncio.create_task(self._living()))
 
     async def stop(self) -> None:
@@ -177,61 +180,27 @@ class Member:
     def applied_here(self, record: PurgeRecord) -> None:
         """An own purge is in force: it is to be published."""
         self._hold(record.id)
-        if len(self._pending) < PENDING_PURGES_MAX:
-            self._pending.append(record)
-        else:
-            self._read_journal = True
-        self._due.set()
-
-    # -- publishing ---------------------------------------------------------------------------------------------------
-
-    async def _publishing(self) -> None:
-        while True:
-            await self._due.wait()
-            self._due.clear()
-            while records := await self._unpublished():
-                data, taken = encoded(self._options.node, records)
-                last = taken[-1].last_epoch
-                await self._transport.publish(data, f"{self._options.node}-{taken[0].id}-{last}")
-                self._settle(last)
-                self.counters.published += len(taken)
-
-    def _settle(self, epoch: int) -> None:
-        """Own purges up to an epoch are published; the journal keeps those behind it."""
-        self._published = epoch
-        self._journal.keep_from(epoch)
-
-    async def _unpublished(self) -> list[PurgeRecord]:
-        """The next own purges to publish, oldest first."""
-        if self._read_journal and not self._backlog:
-            # Before reading: what comes in meanwhile is queued, and may be read as well.
-            self._read_journal = False
-            self._pending.clear()
-            found = await asyncio.wrap_future(self._journal.after(self._published, PENDING_PURGES_MAX))
-            self._backlog.extend(found)
-            self._read_journal |= len(found) == PENDING_PURGES_MAX
-        waiting = self._backlog or self._pending
-        while waiting and waiting[0].epoch <= self._published:
-            waiting.popleft()
-        if not waiting and waiting is self._backlog:
-            return await self._unpublished()
-        return list(itertools.islice(waiting, BATCH_PURGES_MAX))
+        self._publisher.add(record)
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
     async def _reading(self) -> None:
         if not self.connected:
             await self._transport.open()
-        state = await self._transport.state()
-        self.connected = True
-        lost = self._cursor.identity != state.identity or self._cursor.sequence + 1 < state.first
-        if lost:
-            await self._start_empty(state.identity, state.last)
-        after = max(state.first - 1, self._cursor.since, self._cursor.sequence - VERIFIED_MESSAGES)
-        if after >= state.last:
-            self._caught_up.set()
-        async for batch in self._transport.read(after):
-            await self._take(batch, state.last)
+        while True:
+            state = await self._transport.state()
+            self.connected = True
+            if self._cursor.identity != state.identity or self._cursor.sequence + 1 < state.first:
+                await self._start_empty(state.identity, state.last)
+            if self._cursor.sequence > state.last:
+                await self._rewind(state)
+            # Once up to date, the newest need not be read again after every reconnection.
+            settled = self._cursor.sequence if self._caught_up.is_set() else self._cursor.settled
+            after = max(state.first - 1, self._cursor.since, settled)
+            if after >= state.last:
+                self._caught_up.set()
+            async for batch in self._transport.read(after):
+                await self._take(batch, state.last)
 
     async def _take(self, batch: Sequence[Delivered], last: int) -> None:
         received_ms = _now_ms()
@@ -242,17 +211,20 @@ class Member:
             if new and message.sequence <= self._cursor.sequence:
                 self.counters.repaired += len(new)
                 log.warning("fleet: %d purges of message %d were lost here", len(new), message.sequence)
-        behind = batch[-1].sequence < last - VERIFIED_MESSAGES
+        many = len(drafts) > UNMERGED_PURGES
         try:
-            await self._apply(drafts_of(drafts, merge=behind))
+            await self._apply(drafts_of(drafts, NEWEST_PURGES_KEPT) if many else drafts)
         except JournalError:
             for draft in drafts:
                 self._held.pop(draft.id, None)
             raise
         sequence = max(batch[-1].sequence, self._cursor.sequence)
-        self._cursor = replace(self._cursor, sequence=sequence, published=self._published)
+        settled = self._blocks.behind(NEWEST_PURGES_KEPT, sequence)
+        self._cursor = replace(
+            self._cursor, sequence=sequence, published=self._publisher.published, settled=min(settled, sequence)
+        )
         self.sequence = sequence
-        if drafts and not behind:
+        if drafts and not many:
             await self._tell([draft.id for draft in drafts], received_ms)
         await asyncio.to_thread(self._file.save, self._cursor)
         if batch[-1].sequence >= last:
@@ -314,7 +286,7 @@ class Member:
             self.counters.gaps += 1
         draft = Draft("all", ("",), False, GAP_ORIGIN, "", _now_ms(), origin=GAP_ORIGIN)
         await self._journal.submit_on_loop(draft)
-        self._cursor = Cursor(identity, last, last, self._published)
+        self._cursor = Cursor(identity, last, last, self._publisher.published)
         self.sequence = last
         await asyncio.to_thread(self._file.save, self._cursor)
 
@@ -360,26 +332,53 @@ class Member:
         """Read again what another node has otherwise: the stream says which of the two is right."""
         self._alive = tuple(sorted(announced))
         own = self._digests()
-        differing: set[int] = set()
+        differing: set[tuple[str, int, str]] = set()
         for node, data in announced.items():
             try:
                 presence = decoded_presence(data)
             except Malformed as error:
                 log.warning("fleet: the presence of %s is refused: %s", node, error)
                 continue
-            differing |= {block for block, digest in presence.digests.items() if own.get(block, digest) != digest}
-        missing = {purge for block in differing for purge in self._blocks.ids(block) if purge not in self._held}
-        if missing:
-            log.warning("fleet: %d purges differ from those of other nodes; they are read again", len(missing))
+            theirs = presence.digests.items()
+            differing |= {(node, block, digest) for block, digest in theirs if own.get(block, digest) != digest}
+        now_s = time.monotonic()
+        if differing - self._examined and now_s - self._read_again_s >= READ_AGAIN_S:
+            log.warning(
+                "fleet: what %s has differs; it is read again", ", ".join(sorted({each[0] for each in differing}))
+            )
+            self._examined, self._read_again_s = differing, now_s
             await self._read_again()
 
     async def _read_again(self) -> None:
+        """Apply what the stream has and this node has not; publish what this node has given and the stream has not."""
         state = await self._transport.state()
-        first = max(state.first, state.last - VERIFIED_MESSAGES)
-        async for batch in self._transport.read(first - 1):
-            await self._take(batch, state.last)
-            if batch[-1].sequence >= state.last:
-                return
+        before = self._blocks.all_ids()
+        self._blocks.cut(state.last)
+        first = max(state.first, state.last - COMPARED_MESSAGES + 1)
+        if first <= state.last:
+            async for batch in self._transport.read(first - 1):
+                await self._take(batch, state.last)
+                if batch[-1].sequence >= state.last:
+                    break
+        self._publish_again(before - self._blocks.all_ids())
+
+    async def _rewind(self, state: StreamState) -> None:
+        """The stream ends before what was read of it: its servers lost the newest messages."""
+        log.warning("fleet: the stream has lost its newest messages; own purges are published again")
+        self._blocks.cut(state.last)
+        settled = min(self._cursor.settled, max(0, state.last - COMPARED_MESSAGES))
+        self._cursor = replace(self._cursor, sequence=state.last, settled=settled)
+        self.sequence = state.last
+        newest = self._journal.recent(NEWEST_PURGES_KEPT)
+        self._publish_again({record.id for record in newest if not record.origin})
+
+    def _publish_again(self, ids: set[str]) -> None:
+        """From the oldest of these on that is an own purge; the journal still has it."""
+        own = {record.id: record.epoch for record in self._journal.recent(RECENT_PURGES_MAX) if not record.origin}
+        epochs = [own[each] for each in ids if each in own]
+        if epochs:
+            log.warning("fleet: %d purges are published again", len(epochs))
+            self._publisher.again_from(min(epochs))
 
     def _digests(self) -> dict[int, str]:
         return self._blocks.digests(self._cursor.sequence, self._held)
@@ -401,7 +400,7 @@ class Member:
 
     def _hold(self, purge_id: str) -> None:
         self._held[purge_id] = None
-        if len(self._held) > 4 * RECENT_PURGES_MAX:
+        if len(self._held) > HELD_PURGES_MAX:
             self._held.popitem(last=False)
 
     async def _for_ever(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -411,8 +410,6 @@ class Member:
                 await work()
             except (TransportError, JournalError) as error:
                 log.debug("fleet: %s", error)
-            self._due.set()
-            self._read_journal = True
             await asyncio.sleep(RETRY_S)
 
 

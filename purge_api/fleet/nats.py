@@ -5,8 +5,8 @@
     headland-nodes            a key-value bucket whose values end by themselves: who is alive
 
 The server's permissions decide who may publish on whose subject, so the subject says who sent a message. Reading is an
-ordered consumer from a number on; after a reconnection, or when the server has more than was delivered, it is made anew
-from the last number read. `headland` stands for the fleet's name.
+ordered consumer from a number on; when the server has more than was delivered, it is made anew from the last number
+read. `headland` stands for the fleet's name.
 """
 
 from __future__ import annotations
@@ -118,11 +118,11 @@ class NatsTransport:
         return int(stored.seq)
 
     async def read(self, after: int) -> AsyncIterator[list[Delivered]]:
-        """Messages behind a number, for ever."""
-        while True:
+        """Messages behind a number, until the connection is another."""
+        self._reconnected.clear()
+        while not self._reconnected.is_set():
             with _translated():
                 subscription = await self._subscribe(after)
-            self._reconnected.clear()
             try:
                 while not self._reconnected.is_set():
                     batch = await self._batch(subscription)

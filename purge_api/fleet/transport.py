@@ -58,7 +58,10 @@ class Transport(Protocol):
         """Put a message into the stream, once per id; the answer, its number, comes when it is safe there."""
 
     def read(self, after: int) -> AsyncIterator[list[Delivered]]:
-        """Messages behind a number, as they come, in batches, for ever."""
+        """Messages behind a number, as they come, in batches.
+
+        Ends when the connection was another meanwhile: the stream may not be the one it was; its state is to be asked.
+        """
 
     async def tell(self, data: bytes) -> None:
         """Say something to whoever listens."""
