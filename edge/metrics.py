@@ -123,6 +123,13 @@ def _origin(document: Document) -> Iterator[Metric]:
     pool.add_metric(["busy"], origin["open"] - origin["idle"])
     yield pool
     yield _counter("origin_retries", "Requests sent again.", origin["retries"])
+    yield _counter("origin_retries_refused", "Requests not sent again for want of budget.", origin["retries_refused"])
+    yield _counters(
+        "origin_hedges",
+        "Requests asked of a second server as well, by whether it answered first.",
+        "result",
+        origin["hedges"],
+    )
     yield _counters("origin_ejections", "Servers taken out for a while.", "reason", origin["ejections"])
     yield from _servers(document)
     family = HistogramMetricFamily("headland_origin_ttfb_seconds", "From sending to the origin's first byte.")
@@ -138,13 +145,18 @@ def _servers(document: Document) -> Iterator[Metric]:
     latency = GaugeMetricFamily(
         "headland_origin_server_latency_seconds", "What a server is expected to take to its first byte.", labels=labels
     )
+    most = GaugeMetricFamily(
+        "headland_origin_server_requests_limit", "Requests that a server may work on at a time.", labels=labels
+    )
     for origin in document["origins"]:
         for server in origin["servers"]:
             at = [origin["origin"], server["server"]]
             up.add_metric(at, int(not (server["ejected"] or server["down"])))
             busy.add_metric(at, server["in_flight"])
+            if server["requests_max"]:
+                most.add_metric(at, server["requests_max"])
             latency.add_metric(at, server["latency_us"] / MICROSECONDS)
-    yield from (up, busy, latency)
+    yield from (up, busy, most, latency)
 
 
 def _store(document: Document) -> Iterator[Metric]:

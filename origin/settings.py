@@ -14,9 +14,11 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 __all__ = [
+    "ConcurrencySettings",
     "Deadlines",
     "EjectionSettings",
     "HealthSettings",
+    "HedgeSettings",
     "OriginPool",
     "OriginSettings",
     "PoolSettings",
@@ -233,6 +235,37 @@ class RetrySettings(BaseModel):
 
     attempts: int = Field(2, ge=1, le=10, description="Attempts for one request, the first one counted.")
     budget_percent: int = Field(20, ge=0, le=100, description="Retries as a share of this origin's recent requests.")
+    statuses: Annotated[
+        tuple[Annotated[int, Field(ge=400, le=599)], ...], Field(max_length=16, strict=False), BeforeValidator(_listed)
+    ] = Field((502, 503, 504), description="Answers after which another server is asked, if the method is idempotent.")
+
+
+class HedgeSettings(BaseModel):
+    """When a request that takes long is asked of a second server as well: GET and the like, without a body."""
+
+    model_config = _TABLE
+
+    percent: int = Field(
+        0, ge=0, le=100, description="Hedged requests as a share of this origin's recent requests; 0 hedges none."
+    )
+    delay_min_ms: int = Field(
+        10,
+        alias="delay_min",
+        ge=0,
+        le=_MINUTE_MS,
+        description="The least that the first server is waited for; otherwise what 95 of 100 of its answers take.",
+    )
+
+
+class ConcurrencySettings(BaseModel):
+    """How many requests one server works on at a time. When all have that many, the answer is 503, or what is stale."""
+
+    model_config = _TABLE
+
+    requests_max: int = Field(0, ge=0, le=1_000_000, description="Requests at a time; 0 for no bound.")
+    adaptive: bool = Field(
+        default=False, description="Whether the bound follows the server's latency: it shrinks when requests queue up."
+    )
 
 
 class OriginSettings(BaseModel):
@@ -300,6 +333,8 @@ class OriginSettings(BaseModel):
     ejection: EjectionSettings = Field(default_factory=EjectionSettings)
     health: HealthSettings | None = None
     retries: RetrySettings = Field(default_factory=RetrySettings)
+    hedge: HedgeSettings = Field(default_factory=HedgeSettings)
+    concurrency: ConcurrencySettings = Field(default_factory=ConcurrencySettings)
 
 
 class PoolSettings(BaseModel):

@@ -53,6 +53,8 @@ METRICS = {
         "bytes": 100,
         "errors": {},
         "retries": 0,
+        "retries_refused": 4,
+        "hedges": {"won": 6, "lost": 5},
         "ejections": {"failures": 2, "errors": 1, "latency": 0},
         "ttfb": {"buckets": [4, 0], "sum_us": 100},
     },
@@ -60,7 +62,14 @@ METRICS = {
         {
             "origin": "app",
             "servers": [
-                {"server": "http://10.0.0.1", "in_flight": 3, "ejected": True, "down": False, "latency_us": 2_000}
+                {
+                    "server": "http://10.0.0.1",
+                    "in_flight": 3,
+                    "ejected": True,
+                    "down": False,
+                    "latency_us": 2_000,
+                    "requests_max": 20,
+                }
             ],
         }
     ],

@@ -39,6 +39,23 @@ def _volume(path: str) -> dict[str, Any]:
     }
 
 
+ORIGINS = [
+    {
+        "origin": "app",
+        "servers": [
+            {
+                "server": "http://10.0.0.1",
+                "in_flight": 3,
+                "ejected": True,
+                "down": False,
+                "latency_us": 2_000,
+                "requests_max": 20,
+            }
+        ],
+    }
+]
+
+
 def document(**changes: object) -> dict:
     """A small document of the shape of `Node.metrics()`."""
     whole = {
@@ -84,17 +101,12 @@ def document(**changes: object) -> dict:
             "bytes": 1_000,
             "errors": {"refused": 1},
             "retries": 1,
+            "retries_refused": 4,
+            "hedges": {"won": 6, "lost": 5},
             "ejections": {"failures": 2, "errors": 1, "latency": 0},
             "ttfb": {"buckets": [0, 1, 7, 0], "sum_us": 50_000},
         },
-        "origins": [
-            {
-                "origin": "app",
-                "servers": [
-                    {"server": "http://10.0.0.1", "in_flight": 3, "ejected": True, "down": False, "latency_us": 2_000}
-                ],
-            }
-        ],
+        "origins": ORIGINS,
         "connections": {"accepted": 10, "refused": 2, "flooded": 1, "active": 3, "by_protocol": {"h1": 7, "h2": 3}},
         "tls_handshakes": {"full": 4, "resumed": 3, "failed": 1},
         "quic": {
@@ -167,6 +179,9 @@ def samples():
         ("origin_errors_total", {"reason": "refused"}, 1),
         ("origin_pool_connections", {"state": "busy"}, 1),
         ("origin_retries_total", {}, 1),
+        ("origin_retries_refused_total", {}, 4),
+        ("origin_hedges_total", {"result": "won"}, 6),
+        ("origin_server_requests_limit", {"origin": "app", "server": "http://10.0.0.1"}, 20),
         ("origin_ejections_total", {"reason": "failures"}, 2),
         ("origin_server_up", {"origin": "app", "server": "http://10.0.0.1"}, 0),
         ("origin_server_requests", {"origin": "app", "server": "http://10.0.0.1"}, 3),

@@ -11,12 +11,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use headland_cache::{FillReader, Outcome, StoredHead};
 use headland_origin::{FetchError, FieldLines, ResponseBody, Upgraded};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::header::{self, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::metrics::SiteMetrics;
 use crate::pipe::Reader;
 use crate::snapshot::Snapshot;
 use crate::tier::stream::DiskReader;
+
+/// What Proxy-Status says where our own bounds kept a request from the origin (RFC 9209 section 2.3.9).
+const OVERLOAD: &str = "connection_limit_reached";
+/// When a client that met them may come again, in seconds.
+const RETRY_AFTER_S: &str = "1";
 
 /// One answer.
 #[derive(Debug)]
@@ -190,12 +196,29 @@ impl Answer {
     /// The answer when the origin could not be asked or broke off before its head, with Proxy-Status: 502 or 504, unless
     /// it was the client's fault, and which.
     pub fn fetch_error(error: &FetchError, clients: Option<StatusCode>, outcome: Outcome) -> Self {
-        let origins = if error.is_timeout() { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
-        let status = clients.unwrap_or(origins);
-        let mut answer = Self::error(status, error.word());
+        let origins = Self::failed(error.is_timeout(), error.proxy_status_error(), error.word(), error.to_string());
+        let mut answer = match clients {
+            Some(status) => Answer { trace: origins.trace, ..Self::error(status, error.word()) },
+            None => origins,
+        };
         answer.trace.outcome = outcome;
-        answer.trace.error =
-            Some(Box::new(ErrorTrace { error: error.proxy_status_error(), cause: Cow::Owned(error.to_string()) }));
+        answer
+    }
+
+    /// The answer when the origin failed: 504 for a deadline, 503 where our own bounds kept the request from it, else 502.
+    /// `error` is the token of Proxy-Status.
+    pub fn failed(timeout: bool, error: &'static str, word: &'static str, cause: String) -> Self {
+        let overload = error == OVERLOAD;
+        let status = match (overload, timeout) {
+            (true, _) => StatusCode::SERVICE_UNAVAILABLE,
+            (false, true) => StatusCode::GATEWAY_TIMEOUT,
+            (false, false) => StatusCode::BAD_GATEWAY,
+        };
+        let mut answer = Self::error(status, word);
+        answer.trace.error = Some(Box::new(ErrorTrace { error, cause: Cow::Owned(cause) }));
+        if overload {
+            answer.edit(|headers| drop(headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S))));
+        }
         answer
     }
 

@@ -18,7 +18,7 @@ use http::header::SET_COOKIE;
 use http::{HeaderMap, Method, StatusCode};
 use tokio::sync::oneshot;
 
-use crate::answer::{Answer, Content, ErrorTrace, Head, OriginTrace, Trace};
+use crate::answer::{Answer, Content, Head, OriginTrace, Trace};
 use crate::condition::ResponseView;
 use crate::deliver;
 use crate::early_hints;
@@ -308,11 +308,9 @@ async fn failed_answer<F: OwnedLines + Clone + Send + Sync + 'static>(
     stale_answer(node, plan).await.unwrap_or_else(|| broken_answer(plan.outcome, broken))
 }
 
-/// 502 or 504, for an origin that failed before anything was sent.
+/// 502, 503 or 504, for an origin that failed before anything was sent.
 pub fn broken_answer(outcome: Outcome, broken: Broken) -> Answer {
-    let status = if broken.timeout { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
-    let mut answer = Answer::error(status, broken.error);
-    answer.trace.error = Some(Box::new(ErrorTrace { error: broken.error, cause: broken.to_string().into() }));
+    let mut answer = Answer::failed(broken.timeout, broken.error, broken.error, broken.to_string());
     answer.trace.outcome = outcome;
     answer
 }

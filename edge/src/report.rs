@@ -186,6 +186,8 @@ fn origin(node: &Node) -> Value {
         "idle": connections.idle,
         "errors": errors,
         "retries": counters.retries,
+        "retries_refused": counters.retries_refused,
+        "hedges": {"won": counters.hedges_won, "lost": counters.hedges.saturating_sub(counters.hedges_won)},
         "ejections": Cause::WORDS.into_iter().zip(counters.ejections).collect::<BTreeMap<_, _>>(),
         "ttfb": ttfb,
     })
@@ -202,6 +204,7 @@ fn origins(node: &Node) -> Vec<Value> {
             "down": each.down,
             "backup": each.backup,
             "latency_us": each.latency_micros,
+            "requests_max": each.requests_max,
         })
     };
     let snapshot = node.snapshot();

@@ -7,7 +7,7 @@ use crate::error::FetchError;
 use crate::pool::Retirement;
 
 /// The words of [`crate::error::Fault::word`], each a label of the errors counter.
-pub const FAULT_WORDS: [&str; 29] = [
+pub const FAULT_WORDS: [&str; 30] = [
     "connection_refused",
     "unreachable",
     "dns_error",
@@ -28,6 +28,7 @@ pub const FAULT_WORDS: [&str; 29] = [
     "framing_too_large",
     "trailers_too_large",
     "queue_full",
+    "overloaded",
     "no_server",
     "canceled",
     "client_disconnected",
@@ -64,6 +65,10 @@ pub struct Counters {
     /// Exchanges made again because a kept connection had died.
     refreshes: AtomicU64,
     retries_refused: AtomicU64,
+    /// Requests asked of a second server as well.
+    hedges: AtomicU64,
+    /// Of these, those that the second server answered first.
+    hedges_won: AtomicU64,
     /// By [`Cause::WORDS`].
     ejections: [AtomicU64; Cause::WORDS.len()],
     queued: AtomicU64,
@@ -85,6 +90,8 @@ pub struct Snapshot {
     pub retries: u64,
     pub refreshes: u64,
     pub retries_refused: u64,
+    pub hedges: u64,
+    pub hedges_won: u64,
     /// By [`Cause::WORDS`].
     pub ejections: [u64; Cause::WORDS.len()],
     pub queued: u64,
@@ -110,6 +117,8 @@ pub(crate) enum Count {
     Retry,
     Refresh,
     RetryRefused,
+    Hedge,
+    HedgeWon,
     Queued,
     QueueRefused,
 }
@@ -125,6 +134,8 @@ impl Counters {
             Count::Retry => &self.retries,
             Count::Refresh => &self.refreshes,
             Count::RetryRefused => &self.retries_refused,
+            Count::Hedge => &self.hedges,
+            Count::HedgeWon => &self.hedges_won,
             Count::Queued => &self.queued,
             Count::QueueRefused => &self.queue_refused,
         };
@@ -177,6 +188,8 @@ impl Counters {
             retries: load(&self.retries),
             refreshes: load(&self.refreshes),
             retries_refused: load(&self.retries_refused),
+            hedges: load(&self.hedges),
+            hedges_won: load(&self.hedges_won),
             ejections: self.ejections.each_ref().map(load),
             queued: load(&self.queued),
             queue_refused: load(&self.queue_refused),
@@ -245,6 +258,7 @@ mod tests {
             F::TooLarge(Excess::Framing),
             F::TooLarge(Excess::Trailers),
             F::QueueFull,
+            F::Overloaded,
             F::NoServer,
             F::Canceled,
             F::ClientBody(BodyFault::Disconnected),

@@ -142,6 +142,8 @@ pub enum Fault {
     TooLarge(Excess),
     /// The pool's queue for this origin is full.
     QueueFull,
+    /// Every server of the group works on as much as it may.
+    Overloaded,
     /// Every server of the group is ejected or absent.
     NoServer,
     /// Nobody wants the answer any more.
@@ -175,6 +177,7 @@ impl Fault {
             Self::TooLarge(Excess::Framing) => "framing_too_large",
             Self::TooLarge(Excess::Trailers) => "trailers_too_large",
             Self::QueueFull => "queue_full",
+            Self::Overloaded => "overloaded",
             Self::NoServer => "no_server",
             Self::Canceled => "canceled",
             Self::ClientBody(fault) => fault.word(),
@@ -236,6 +239,11 @@ impl FetchError {
         matches!(self.fault, Fault::Timeout(_))
     }
 
+    /// Our own bounds kept the request from the origin: 503, and later again (RFC 9110 15.6.4).
+    pub fn is_overload(&self) -> bool {
+        matches!(self.fault, Fault::QueueFull | Fault::Overloaded | Fault::Timeout(Deadline::Queue))
+    }
+
     /// The `error` parameter of Proxy-Status (RFC 9209 2.3).
     pub fn proxy_status_error(&self) -> &'static str {
         match &self.fault {
@@ -247,7 +255,7 @@ impl FetchError {
             Fault::Tls(TlsFault::Protocol) => "tls_protocol_error",
             Fault::Timeout(Deadline::Resolve) => "dns_timeout",
             Fault::Timeout(Deadline::Connect) => "connection_timeout",
-            Fault::Timeout(Deadline::Queue) | Fault::QueueFull => "connection_limit_reached",
+            Fault::Timeout(Deadline::Queue) | Fault::QueueFull | Fault::Overloaded => "connection_limit_reached",
             Fault::Timeout(Deadline::BetweenBytes) if self.phase == Phase::Send => "connection_write_timeout",
             Fault::Timeout(Deadline::BetweenBytes) => "connection_read_timeout",
             Fault::Timeout(Deadline::FirstByte | Deadline::Total) => "http_response_timeout",

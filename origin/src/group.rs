@@ -7,26 +7,30 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::affinity::{Affinity, Ties};
 use crate::balance::{self, Balancer, Candidate};
 use crate::eject::{Cause, Rules};
+use crate::error::{Fault, FetchError, Phase};
 use crate::exchange::Deadlines;
 use crate::latency;
 use crate::message::Request;
 use crate::outlier::Shown;
 use crate::pool::Limits;
 use crate::retry::Budget;
-use crate::settings::{GroupSettings, PoolSettings, SettingsError};
+use crate::settings::{ConcurrencySettings, GroupSettings, PoolSettings, SettingsError};
 use crate::slow_start;
 
 mod compile;
 mod server;
 #[cfg(test)]
 pub(crate) mod tests;
+
+/// A request is hedged when it takes longer than so many percent of those before.
+const HEDGE_PERCENTILE: u32 = 95;
 
 pub(crate) use server::Protocol;
 pub use server::ServerStatus;
@@ -41,6 +45,12 @@ pub struct Group {
     budget: Mutex<Budget>,
     ejection: Rules,
     attempts: u32,
+    /// Answers after which another server is asked.
+    retried_statuses: Box<[u16]>,
+    hedge_budget: Mutex<Budget>,
+    /// None where no request is hedged.
+    hedge_delay_min: Option<Duration>,
+    concurrency: ConcurrencySettings,
     deadlines: Deadlines,
     limits: Limits,
     queue: Duration,
@@ -65,6 +75,8 @@ pub(crate) enum Showed {
     Error,
     /// The transport failed.
     Failure,
+    /// Nothing yet when another server had answered.
+    Lost,
 }
 
 /// The places of the servers on which attempts have failed.
@@ -85,6 +97,7 @@ impl Group {
                 down: condition.health.is_down(),
                 backup: server.priority == u8::MAX,
                 latency_micros: condition.latency.expected(now),
+                requests_max: if self.is_bounded() { condition.requests_max(self.concurrency) } else { 0 },
             }
         };
         self.servers.iter().map(status).collect()
@@ -124,21 +137,64 @@ impl Group {
     }
 
     /// The server to ask, by what the request is tied to, balance and health, and not one of `tried` while there is
-    /// another; it counts as at work from now on.
-    pub(crate) fn choose(&self, tried: &Tried, affinity: Affinity, now: Instant) -> (usize, InFlight) {
-        if self.servers.len() == 1 {
-            return (0, self.begin(0));
+    /// another; it counts as at work from now on. An error when all have as much to do as they may.
+    pub(crate) fn choose(
+        &self,
+        tried: &Tried,
+        affinity: Affinity,
+        now: Instant,
+    ) -> Result<(usize, InFlight), FetchError> {
+        if self.servers.len() == 1 && !self.is_bounded() {
+            return Ok((0, self.begin(0)));
         }
         // Load is read and raised under one lock, or all workers would find the same server the least busy.
         let mut balancer = self.balancer.lock();
-        let candidate = |(place, server)| self.candidate(server, tried.contains(&place), now);
-        let candidates: SmallVec<[Candidate; 8]> = self.servers.iter().enumerate().map(candidate).collect();
+        let mut candidates = self.candidates(tried, now);
+        self.pass_over_the_busy(&mut candidates)?;
         let is_bound = |candidate: &Candidate| Some(self.ties.bond(candidate.identity)) == affinity.bound;
         let bound = affinity.bound.and_then(|_| candidates.iter().position(is_bound));
         let bound = bound.filter(|&place| !candidates[place].ejected && !candidates[place].tried);
         let place =
             bound.or_else(|| balancer.pick(&candidates, affinity.key)).expect("a group has at least one server");
-        (place, self.begin(place))
+        Ok((place, self.begin(place)))
+    }
+
+    /// Another server for a request that `first` is at work on, if there is one in service that has room, and a hedge is
+    /// paid for.
+    pub(crate) fn choose_second(&self, first: usize, tried: &Tried, now: Instant) -> Option<(usize, InFlight)> {
+        let mut balancer = self.balancer.lock();
+        let mut candidates = self.candidates(tried, now);
+        candidates[first].tried = true;
+        self.pass_over_the_busy(&mut candidates).ok()?;
+        let place = balancer.pick(&candidates, None).filter(|&place| !candidates[place].tried)?;
+        let paid = !candidates[place].ejected && self.hedge_budget.lock().withdraw();
+        paid.then(|| (place, self.begin(place)))
+    }
+
+    fn candidates(&self, tried: &Tried, now: Instant) -> SmallVec<[Candidate; 8]> {
+        let candidate = |(place, server)| self.candidate(server, tried.contains(&place), now);
+        self.servers.iter().enumerate().map(candidate).collect()
+    }
+
+    /// Requests at a time are bounded.
+    fn is_bounded(&self) -> bool {
+        self.concurrency.requests_max > 0 || self.concurrency.adaptive
+    }
+
+    /// Servers that have as much to do as they may count as tried. An error when no other is in service.
+    fn pass_over_the_busy(&self, candidates: &mut [Candidate]) -> Result<(), FetchError> {
+        if !self.is_bounded() {
+            return Ok(());
+        }
+        let mut is_there_room = false;
+        let mut is_one_busy = false;
+        for (candidate, server) in candidates.iter_mut().zip(&self.servers) {
+            let busy = candidate.in_flight >= server.requests_max(self.concurrency);
+            is_there_room |= !busy && !candidate.ejected && !candidate.tried;
+            is_one_busy |= busy;
+            candidate.tried |= busy;
+        }
+        if is_there_room || !is_one_busy { Ok(()) } else { Err(FetchError::new(Fault::Overloaded, Phase::Queue)) }
     }
 
     fn candidate(&self, server: &Server, tried: bool, now: Instant) -> Candidate {
@@ -168,29 +224,24 @@ impl Group {
 
     /// What an attempt showed of a server, after so long; why it is ejected, if it is by that.
     pub(crate) fn note(&self, place: usize, showed: Showed, after: Duration, now: Instant) -> Option<Cause> {
-        let micros = after.as_micros() as u64;
-        let failed = showed != Showed::Answer;
-        let (own, on_probation) = {
-            let condition = &mut *self.servers[place].state.condition.lock();
-            condition.tally.note(failed, micros, now);
-            let floor = if showed == Showed::Failure { latency::FAILURE.as_micros() as u64 } else { 0 };
-            condition.latency.observe(micros.max(floor), now);
-            if !failed {
-                condition.health.succeeded(now, &self.ejection);
-            }
-            (condition.tally.shown(now), condition.health.is_on_probation())
-        };
-        if !failed && self.ejection.latency_factor == 0 {
+        let own = self.show(place, showed, after, now);
+        let rules = &self.ejection;
+        if showed == Showed::Answer && rules.latency_factor == 0 {
             return None;
         }
         let (others, admitted) = self.others(place, now);
-        let rules = &self.ejection;
         let condition = &mut *self.servers[place].state.condition.lock();
         let health = &mut condition.health;
-        let relapsed = failed && on_probation && rules.error_percent > 0 && others.are_well();
-        let cause = if showed == Showed::Failure && health.failed(now, rules, admitted) {
-            Cause::Failures
-        } else if (relapsed || own.fails_more(others, rules.error_percent)) && health.eject(now, rules, admitted) {
+        // What a server answers counts against it only where others answer better.
+        let in_a_row = match showed {
+            Showed::Answer => None,
+            Showed::Failure => Some(Cause::Failures),
+            Showed::Error => Some(Cause::Errors).filter(|_| rules.error_percent > 0 && others.are_well()),
+            Showed::Lost => Some(Cause::Latency).filter(|_| others.are_well()),
+        };
+        let cause = if in_a_row.is_some() && health.failed(now, rules, admitted) {
+            in_a_row?
+        } else if own.fails_more(others, rules.error_percent) && health.eject(now, rules, admitted) {
             Cause::Errors
         } else if own.is_slower(others, rules.latency_factor) && health.eject(now, rules, admitted) {
             Cause::Latency
@@ -199,6 +250,26 @@ impl Group {
         };
         condition.tally.clear();
         Some(cause)
+    }
+
+    /// Takes down what an attempt showed; what the server has shown by now.
+    fn show(&self, place: usize, showed: Showed, after: Duration, now: Instant) -> Shown {
+        let micros = after.as_micros() as u64;
+        let state = &self.servers[place].state;
+        let condition = &mut *state.condition.lock();
+        condition.tally.note(showed != Showed::Answer, micros, now);
+        let floor = if showed == Showed::Failure { latency::FAILURE.as_micros() as u64 } else { 0 };
+        condition.latency.observe(micros.max(floor), now);
+        if showed == Showed::Answer {
+            condition.health.succeeded(now, &self.ejection);
+        }
+        if self.concurrency.adaptive {
+            match showed {
+                Showed::Answer => condition.gradient.answered(micros, state.in_flight.load(Relaxed)),
+                Showed::Error | Showed::Failure | Showed::Lost => condition.gradient.failed(),
+            }
+        }
+        condition.tally.shown(now)
     }
 
     /// What the other servers in service have shown, and whether one more may go.
@@ -225,9 +296,32 @@ impl Group {
         known
     }
 
-    /// A request came: it pays into the budget for retries.
+    /// A request came: it pays into the budgets for retries and hedges.
     pub(crate) fn pay_in(&self) {
         self.budget.lock().deposit();
+        if self.hedge_delay_min.is_some() {
+            self.hedge_budget.lock().deposit();
+        }
+    }
+
+    /// How long the server is waited for before another one is asked as well; none where that is not wanted, or too little
+    /// is known of the server.
+    pub(crate) fn hedges_after(&self, place: usize) -> Option<Duration> {
+        let least = self.hedge_delay_min.filter(|_| self.servers.len() > 1)?;
+        let usual = self.servers[place].state.condition.lock().times.percentile(HEDGE_PERCENTILE)?;
+        Some(usual.max(least))
+    }
+
+    /// A server took so long, connecting included.
+    pub(crate) fn took(&self, place: usize, whole: Duration) {
+        if self.hedge_delay_min.is_some() {
+            self.servers[place].state.condition.lock().times.note(whole.as_micros() as u64);
+        }
+    }
+
+    /// Another server is asked after an answer of this status.
+    pub(crate) fn is_retried(&self, status: StatusCode) -> bool {
+        self.retried_statuses.contains(&status.as_u16())
     }
 
     /// A retry is wanted: true when the budget has it.
@@ -286,6 +380,10 @@ impl Group {
                 latency_factor: settings.ejection.latency_factor,
             },
             attempts: settings.retries.attempts,
+            retried_statuses: settings.retries.statuses.as_slice().into(),
+            hedge_budget: Mutex::new(Budget::new(settings.hedge.percent)),
+            hedge_delay_min: (settings.hedge.percent > 0).then(|| Duration::from_millis(settings.hedge.delay_min_ms)),
+            concurrency: settings.concurrency,
             deadlines: Deadlines {
                 connect: Duration::from_millis(deadlines.connect_ms),
                 first_byte: Duration::from_millis(deadlines.first_byte_ms),

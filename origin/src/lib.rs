@@ -17,6 +17,7 @@ pub mod eject;
 pub mod error;
 pub mod exchange;
 pub mod framing;
+mod gradient;
 pub mod group;
 pub mod h1;
 pub mod h2;
@@ -28,6 +29,7 @@ pub mod outlier;
 pub mod pool;
 #[cfg(feature = "python")]
 pub mod python;
+mod quantile;
 pub mod resolve;
 pub mod retry;
 pub mod settings;

@@ -58,6 +58,21 @@ pub struct Request {
     pub client: Option<IpAddr>,
 }
 
+impl Request {
+    /// The same once more, without its body.
+    pub(crate) fn twin(&self) -> Request {
+        Request {
+            method: self.method.clone(),
+            authority: self.authority.clone(),
+            target: self.target.clone(),
+            headers: self.headers.clone(),
+            body: RequestBody::Empty,
+            upgrade: self.upgrade.clone(),
+            client: self.client,
+        }
+    }
+}
+
 /// The fields of a request, in the form that its sender had them in.
 #[derive(Debug, Clone)]
 pub enum RequestFields {

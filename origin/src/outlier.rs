@@ -13,6 +13,8 @@ const FADES: Duration = Duration::from_secs(10);
 const ANSWERS_MIN: f64 = 5.0;
 /// A server that fails is an outlier only if the others fail at most this share as often.
 const OTHERS_SHARE_MAX: f64 = 0.5;
+/// Servers that fail at most this share are well: what fails beside them is another one's fault.
+const WELL_SHARE_MAX: f64 = 0.1;
 /// Nobody is slow below this, whatever the others take.
 const SLOW_MICROS_MIN: f64 = 10_000.0;
 
@@ -76,9 +78,9 @@ impl Shown {
         self.micros / self.answers
     }
 
-    /// Of these servers enough is known, and most of what they do is well.
+    /// Of these servers enough is known, and hardly anything fails.
     pub fn are_well(self) -> bool {
-        self.answers >= ANSWERS_MIN && self.failing() <= OTHERS_SHARE_MAX
+        self.answers >= ANSWERS_MIN && self.failing() <= WELL_SHARE_MAX
     }
 
     /// It fails in `percent` of its answers at least, and far more than the others; 0 never.

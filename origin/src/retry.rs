@@ -142,6 +142,7 @@ mod tests {
     fn what_another_attempt_cannot_mend_is_the_answer() {
         let hopeless = [
             error(Fault::QueueFull, Phase::Queue),
+            error(Fault::Overloaded, Phase::Queue),
             error(Fault::NoServer, Phase::Queue),
             error(Fault::Canceled, Phase::Head),
             error(Fault::Malformed("status line"), Phase::Head),

@@ -28,6 +28,8 @@ pub struct GroupSettings {
     pub pool: PoolSettings,
     pub ejection: EjectionSettings,
     pub retries: RetrySettings,
+    pub hedge: HedgeSettings,
+    pub concurrency: ConcurrencySettings,
     /// The largest head of an answer that is taken, in bytes; over HTTP/2 never more than 64 KiB.
     pub response_header_bytes_max: u32,
 }
@@ -157,13 +159,34 @@ pub struct EjectionSettings {
     pub latency_factor: u32,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RetrySettings {
     /// Attempts for one request, the first one counted.
     pub attempts: u32,
     /// Retries as a share of the group's requests.
     pub budget_percent: u32,
+    /// Answers after which another server is asked.
+    pub statuses: Vec<u16>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HedgeSettings {
+    /// Hedged requests as a share of the group's requests; 0 hedges none.
+    pub percent: u32,
+    /// The least that is waited for the first server.
+    pub delay_min_ms: u64,
+}
+
+/// Requests that one server works on at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConcurrencySettings {
+    /// 0 for no bound.
+    pub requests_max: u32,
+    /// The bound follows the server's latency.
+    pub adaptive: bool,
 }
 
 /// Bounds over all groups together.
@@ -202,15 +225,16 @@ mod tests {
 
     use super::*;
 
-    fn retries(fields: &[(&'static str, u32)]) -> Result<RetrySettings, Error> {
-        RetrySettings::deserialize(MapDeserializer::new(fields.iter().copied()))
+    fn ejection(fields: &[(&'static str, u32)]) -> Result<EjectionSettings, Error> {
+        EjectionSettings::deserialize(MapDeserializer::new(fields.iter().copied()))
     }
 
     #[test]
     fn every_field_is_needed_and_no_other_is_taken() {
-        assert!(retries(&[("attempts", 2), ("budget_percent", 20)]).is_ok());
-        assert!(retries(&[("attempts", 2)]).unwrap_err().to_string().contains("budget_percent"));
-        let extra = retries(&[("attempts", 2), ("budget_percent", 20), ("burst", 1)]);
+        let all = [("failures", 2), ("base_ms", 20), ("max_percent", 50), ("error_percent", 50), ("latency_factor", 0)];
+        assert!(ejection(&all).is_ok());
+        assert!(ejection(&all[..4]).unwrap_err().to_string().contains("latency_factor"));
+        let extra = ejection(&[&all[..], &[("burst", 1)]].concat());
         assert!(extra.unwrap_err().to_string().contains("burst"));
     }
 

@@ -206,6 +206,52 @@ def test_a_server_that_answers_with_errors_is_ejected(serve, servers):
     assert len(servers[0].asked("/")) <= 7
 
 
+def test_after_a_503_another_server_is_asked(serve, servers):
+    servers[0].says("/", {"Cache-Control": "no-store"}, "busy", status=503)
+    client = serve(f'servers = ["{servers[0].url}", "{servers[1].url}"]\n[origin.app.retries]\nbudget_percent = 100')
+    assert {client.get("/").body for _ in range(10)} == {b"two"}
+
+
+def test_a_request_that_takes_long_is_asked_of_another_server_too(serve, servers, gate):
+    hedged = '[origin.app.hedge]\npercent = 100\ndelay_min = "10ms"'
+    client = serve(f'servers = ["{servers[0].url}", "{servers[1].url}"]\n{hedged}')
+    _bodies(client, ["/"] * 50)
+
+    def late(exchange):
+        gate.pass_through()
+        exchange.answer(200, {"Cache-Control": "no-store"}, "one")
+
+    servers[0].at("/", late)
+    assert set(_bodies(client, ["/"] * 6)) == {b"two"}
+    gate.set()
+
+
+def test_an_origin_with_enough_to_do_gives_503_or_what_is_stale(serve, servers, gate):
+    servers[0].says("/stale", {"Cache-Control": "max-age=0, stale-if-error=600", "ETag": '"1"'}, "old")
+    bounded = "[origin.app.concurrency]\nrequests_max = 1"
+    client = serve(f'servers = ["{servers[0].url}"]\n{bounded}', admin=True)
+    assert client.get("/stale").body == b"old"
+
+    def late(exchange):
+        gate.pass_through()
+        exchange.answer(200, {"Cache-Control": "no-store"}, "late")
+
+    servers[0].at("/busy", late)
+    with client.start("/busy") as busy:
+        servers[0].wait_asked("/busy", 1)
+        refused = client.get("/other")
+        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+        assert "error=connection_limit_reached" in refused.headers["proxy-status"]
+        assert client.get("/other", method="POST", body="x").status == 503
+        stale = client.get("/stale")
+        assert (stale.body, stale.cache) == (b"old", "hit; detail=stale-if-error")
+        gate.set()
+        assert busy.answer().body == b"late"
+    assert client.get("/stale").body == b"old"
+    with urllib.request.urlopen(f"http://{client.admin}/metrics") as metrics:
+        assert b'headland_origin_errors_total{reason="overloaded"} 3.0' in metrics.read()
+
+
 @pytest.fixture
 def authority(tmp_path):
     return certificates.make(tmp_path / "ca", "ca.test", authority=True)

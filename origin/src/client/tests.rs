@@ -15,6 +15,7 @@ use crate::group::tests::settings;
 use crate::message::RequestBody;
 use crate::settings::GroupSettings;
 
+mod again;
 pub(crate) mod origin;
 mod shared;
 mod warm;

@@ -30,6 +30,7 @@ pub(super) fn check(settings: &GroupSettings) -> Result<(), SettingsError> {
         ("pool.lifetime_ms", pool.lifetime_ms, 1),
         ("pool.queue_ms", pool.queue_ms, 0),
         ("ejection.base_ms", settings.ejection.base_ms, 1),
+        ("hedge.delay_min_ms", settings.hedge.delay_min_ms, 0),
         ("slow_start_ms", settings.slow_start_ms, 0),
     ];
     for (field, millis, least) in durations {
@@ -47,6 +48,7 @@ pub(super) fn check(settings: &GroupSettings) -> Result<(), SettingsError> {
         ("ejection.max_percent", settings.ejection.max_percent),
         ("ejection.error_percent", settings.ejection.error_percent),
         ("retries.budget_percent", settings.retries.budget_percent),
+        ("hedge.percent", settings.hedge.percent),
     ];
     for (field, percent) in percents {
         if percent > 100 {

@@ -12,9 +12,11 @@ use parking_lot::Mutex;
 
 use crate::connect::Endpoint;
 use crate::eject::Health;
+use crate::gradient::Gradient;
 use crate::latency::Latency;
 use crate::outlier::Tally;
-use crate::settings::Http2;
+use crate::quantile::Quantile;
+use crate::settings::{ConcurrencySettings, Http2};
 use crate::tls::TlsIdentity;
 use crate::warmth::Warmth;
 
@@ -72,6 +74,10 @@ pub(super) struct Condition {
     pub(super) health: Health,
     pub(super) latency: Latency,
     pub(super) tally: Tally,
+    /// Noted where requests are hedged.
+    pub(super) times: Quantile,
+    /// Moved where the bound on requests is adaptive.
+    pub(super) gradient: Gradient,
 }
 
 /// What moments are counted from, where they have to fit into an atomic.
@@ -102,6 +108,8 @@ pub struct ServerStatus {
     pub backup: bool,
     /// How long an answer is expected to take; 0 when that is not known.
     pub latency_micros: u64,
+    /// The requests that it may work on at a time; 0 without a bound.
+    pub requests_max: u32,
 }
 
 /// One request that a server is working on; its end is the value's end.
@@ -113,7 +121,19 @@ impl Drop for InFlight {
     }
 }
 
+impl Condition {
+    /// The most requests that it may work on at a time, where that is bounded.
+    pub(super) fn requests_max(&self, rules: ConcurrencySettings) -> u32 {
+        let fixed = if rules.requests_max == 0 { u32::MAX } else { rules.requests_max };
+        if rules.adaptive { self.gradient.limit().min(fixed) } else { fixed }
+    }
+}
+
 impl Server {
+    pub(super) fn requests_max(&self, rules: ConcurrencySettings) -> u32 {
+        self.state.condition.lock().requests_max(rules)
+    }
+
     /// The identity of connections to one of the server's addresses, and whether they may be shared.
     pub(crate) fn endpoint(&self, address: SocketAddr, upgrade: bool) -> (Endpoint, bool) {
         let site = &self.site;

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::settings::{
-    Balance, DeadlineSettings, EjectionSettings, HashKey, HashSettings, Http2, RetrySettings, ServerSettings,
-    TlsSettings,
+    Balance, ConcurrencySettings, DeadlineSettings, EjectionSettings, HashKey, HashSettings, HedgeSettings, Http2,
+    RetrySettings, ServerSettings, TlsSettings,
 };
 
 /// Settings of a plain group of the given servers, as a starting point for tests.
@@ -52,7 +52,9 @@ pub(crate) fn settings(urls: &[&str]) -> GroupSettings {
             error_percent: 50,
             latency_factor: 0,
         },
-        retries: RetrySettings { attempts: 2, budget_percent: 20 },
+        retries: RetrySettings { attempts: 2, budget_percent: 20, statuses: vec![503] },
+        hedge: HedgeSettings { percent: 0, delay_min_ms: 10 },
+        concurrency: ConcurrencySettings { requests_max: 0, adaptive: false },
         response_header_bytes_max: 65_536,
     }
 }
@@ -189,9 +191,12 @@ fn the_share_of_ejected_servers_stays_within_its_bound() {
     let group = Group::compile(&settings(&["http://10.0.0.1", "http://10.0.0.2", "http://10.0.0.3"]), None).unwrap();
     let ejected: Vec<bool> = (0..3).flat_map(|place| [fails(&group, place, now), fails(&group, place, now)]).collect();
     assert_eq!(ejected.iter().filter(|&&ejected| ejected).count(), 1);
-    assert!((0..20).all(|_| group.choose(&Tried::new(), Affinity::default(), now).0 != 0));
+    assert!((0..20).all(|_| group.choose(&Tried::new(), Affinity::default(), now).unwrap().0 != 0));
     let later = now + Duration::from_secs(2);
-    assert!((0..3).any(|_| group.choose(&Tried::new(), Affinity::default(), later).0 == 0), "it is tried again");
+    assert!(
+        (0..3).any(|_| group.choose(&Tried::new(), Affinity::default(), later).unwrap().0 == 0),
+        "it is tried again"
+    );
 }
 
 fn group_of_three(edit: impl FnOnce(&mut GroupSettings)) -> Arc<Group> {
@@ -247,10 +252,68 @@ fn checks_take_a_server_out_and_bring_it_back() {
     assert!(group.checked("http://10.0.0.2", true, now));
     assert!(!group.checked("http://10.0.0.9", true, now));
     assert!(group.servers(now)[1].down);
-    assert!((0..20).all(|_| group.choose(&Tried::new(), Affinity::default(), now).0 != 1));
+    assert!((0..20).all(|_| group.choose(&Tried::new(), Affinity::default(), now).unwrap().0 != 1));
     // With two of three out, checks are not believed any more.
     group.checked("http://10.0.0.1", true, now);
-    assert!((0..20).any(|_| group.choose(&Tried::new(), Affinity::default(), now).0 == 1));
+    assert!((0..20).any(|_| group.choose(&Tried::new(), Affinity::default(), now).unwrap().0 == 1));
     group.checked("http://10.0.0.2", false, now);
-    assert!((0..20).any(|_| group.choose(&Tried::new(), Affinity::default(), now).0 == 1));
+    assert!((0..20).any(|_| group.choose(&Tried::new(), Affinity::default(), now).unwrap().0 == 1));
+}
+
+#[test]
+fn a_server_that_has_enough_to_do_is_passed_over_and_when_all_have_the_request_is_refused() {
+    let now = Instant::now();
+    let group = group_of_three(|settings| settings.concurrency.requests_max = 2);
+    let choose = || group.choose(&Tried::new(), Affinity::default(), now);
+    let mut at_work: Vec<_> = (0..6).map(|_| choose().unwrap()).collect();
+    let mut places: Vec<_> = at_work.iter().map(|(place, _)| *place).collect();
+    places.sort_unstable();
+    assert_eq!(places, [0, 0, 1, 1, 2, 2]);
+    let error = choose().err().unwrap();
+    assert_eq!((error.fault.clone(), error.is_overload()), (Fault::Overloaded, true));
+    let (place, done) = at_work.swap_remove(3);
+    drop(done);
+    assert_eq!(choose().unwrap().0, place);
+    assert_eq!(group.servers(now)[0].requests_max, 2);
+}
+
+#[test]
+fn an_adaptive_bound_follows_what_the_server_can_do() {
+    let now = Instant::now();
+    let group = group_of_three(|settings| settings.concurrency.adaptive = true);
+    let at_first = group.servers(now)[0].requests_max;
+    for _ in 0..50 {
+        group.note(0, Showed::Failure, Duration::from_secs(1), now);
+    }
+    assert!(group.servers(now)[0].requests_max < at_first);
+    assert_eq!(group.servers(now)[1].requests_max, at_first);
+}
+
+#[test]
+fn a_request_is_hedged_after_what_is_usual_for_its_server_and_within_a_budget() {
+    let now = Instant::now();
+    let hedged = group_of_three(|settings| settings.hedge.percent = 5);
+    assert_eq!(hedged.hedges_after(0), None, "nothing is known yet");
+    for _ in 0..40 {
+        hedged.took(0, Duration::from_millis(40));
+        hedged.took(1, Duration::from_micros(50));
+    }
+    assert!(hedged.hedges_after(0).unwrap() >= Duration::from_millis(40));
+    assert_eq!(hedged.hedges_after(1), Some(Duration::from_millis(10)), "never sooner than the least");
+    let second = || hedged.choose_second(0, &Tried::new(), now).map(|(place, _)| place);
+    let seconds: Vec<_> = std::iter::from_fn(second).collect();
+    assert!(seconds.len() == 10 && !seconds.contains(&0), "{seconds:?}");
+    (0..20).for_each(|_| hedged.pay_in());
+    assert!(second().is_some() && second().is_none(), "one in twenty");
+}
+
+#[test]
+fn servers_that_lose_against_others_again_and_again_are_ejected() {
+    let now = Instant::now();
+    let group = group_of_three(|settings| settings.ejection.failures = 3);
+    for _ in 0..5 {
+        group.note(1, Showed::Answer, Duration::from_millis(2), now);
+    }
+    let lost: Vec<_> = (0..3).map(|_| group.note(0, Showed::Lost, Duration::from_millis(20), now)).collect();
+    assert_eq!(lost, [None, None, Some(Cause::Latency)]);
 }

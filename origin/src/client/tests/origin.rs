@@ -29,6 +29,11 @@ impl Answer {
         Answer { bytes: Some([head.as_bytes(), body.as_bytes()].concat()), closes: false }
     }
 
+    /// These bytes.
+    pub(crate) fn raw(text: &str) -> Self {
+        Answer { bytes: Some(text.as_bytes().to_vec()), closes: false }
+    }
+
     /// Another protocol from here on.
     pub(crate) fn switch() -> Self {
         let head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
