@@ -5,7 +5,7 @@
 #   make lint     formatting, clippy, ruff, mypy
 #   make develop  a quick build into .venv, for the edit loop
 #   make model    100,000 random schedules against the model of RFC 9111
-#   make kills    200 rounds of kill -9 between a purge's answer and the next
+#   make kills    200 rounds of kill -9 between a purge's answer and the next, and under load with a disk tier
 #   make perf     the comparison with NGINX
 #   make lock     the locked packages anew, from pyproject.toml
 #   make clean    remove what the above made
@@ -62,7 +62,7 @@ model: $(STAMPS)/dev $(STAMPS)/installed
 	HEADLAND_MODEL_SCHEDULES=100000 $(BIN)/pytest tests/property
 
 kills: $(STAMPS)/dev $(STAMPS)/installed
-	HEADLAND_KILL_ROUNDS=200 $(BIN)/pytest tests/test_purge_api_process.py -k kill
+	HEADLAND_KILL_ROUNDS=200 $(BIN)/pytest tests/test_purge_api_process.py tests/faults/test_disk.py -k kill
 
 perf: $(STAMPS)/dev $(STAMPS)/installed | servers
 	$(BIN)/python -m perf

@@ -11,12 +11,26 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["CacheSettings", "DiskSettings"]
+__all__ = ["CacheSettings", "DiskPathSettings", "DiskSettings"]
 
 _KIB = 1024
 _MIB = 1024 * _KIB
 _GIB = 1024 * _MIB
 _HOUR_MS = 3_600_000
+
+
+class DiskPathSettings(BaseModel):
+    """One more disk of the tier."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", populate_by_name=True)
+
+    path: str = Field(min_length=1, description="A directory of its own on that disk.")
+    size_bytes: int = Field(
+        alias="size",
+        ge=64 * _MIB,
+        le=1024 * 1024 * _GIB,
+        description="What may be written there; its share of all responses follows from it.",
+    )
 
 
 class DiskSettings(BaseModel):
@@ -33,9 +47,14 @@ class DiskSettings(BaseModel):
         le=1024 * 1024 * _GIB,
         description="What may be written there; the oldest goes first.",
     )
+    more: list[DiskPathSettings] = Field(
+        default_factory=list,
+        max_length=64,
+        description="Further disks; each response has its place on one of them. One that fails is left out.",
+    )
     admission: Literal["always", "second-hit", "never"] = Field(
         "second-hit",
-        description="What is written: all that is stored, what was asked for again in memory, or nothing.",
+        description="What is written, unless its site says otherwise: all that is stored, what is asked for again, or nothing.",
     )
     segment_bytes: int = Field(
         64 * _MIB,
@@ -43,6 +62,17 @@ class DiskSettings(BaseModel):
         ge=16 * _MIB,
         le=256 * _MIB,
         description="The size of one file; objects of more than a quarter of it stay in memory.",
+    )
+    write_bytes_per_s: int = Field(
+        0,
+        alias="write_rate",
+        ge=0,
+        le=1024 * _GIB,
+        description="What is written to each disk in a second at most; what finds the queue full is not. 0 is no bound.",
+    )
+    page_cache: bool = Field(
+        default=True,
+        description="Whether the system's page cache keeps what was written and read; false leaves it to others.",
     )
     index_bytes_max: int = Field(
         1 * _GIB,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
+from cache.settings import DiskSettings
 from edge.problems import Problem
 from edge.settings import AdminSettings, Settings
 from edge.toml_lines import Path
@@ -26,6 +27,8 @@ def _sites(settings: Settings) -> Iterator[Problem]:
         yield Problem(("site",), "there is no site: add a table [[site]] with hosts and origin")
     for index, site in enumerate(settings.site):
         yield from _origin(settings, ("site", index, "origin"), site.origin)
+        if site.disk is not None and settings.cache.disk is None:
+            yield Problem(("site", index, "disk"), "there is no disk: add a table [cache.disk] with path and size")
         for at, rule in enumerate(site.rule):
             if rule.origin is not None:
                 yield from _origin(settings, ("site", index, "rule", at, "origin"), rule.origin)
@@ -90,14 +93,26 @@ def _is_local(admin: AdminSettings) -> bool:
         return False
 
 
+def _disks(disk: DiskSettings) -> Iterator[Problem]:
+    paths = [disk.path]
+    if disk.segment_bytes * 4 > disk.size_bytes:
+        yield Problem(("cache", "disk", "size"), "must be four times cache.disk.segment at least")
+    for number, more in enumerate(disk.more):
+        if disk.segment_bytes * 4 > more.size_bytes:
+            yield Problem(("cache", "disk", "more", number, "size"), "must be four times cache.disk.segment at least")
+        if more.path in paths:
+            yield Problem(("cache", "disk", "more", number, "path"), "is given twice")
+        paths.append(more.path)
+
+
 def _sizes(settings: Settings) -> Iterator[Problem]:
     cache, limits = settings.cache, settings.limits
     if cache.object_bytes_max > cache.memory_bytes and "object_bytes_max" in cache.model_fields_set:
         yield Problem(
             ("cache", "object_max"), "is more than cache.memory, so that such an object could never be stored"
         )
-    if cache.disk is not None and cache.disk.segment_bytes * 4 > cache.disk.size_bytes:
-        yield Problem(("cache", "disk", "size"), "must be four times cache.disk.segment at least")
+    if cache.disk is not None:
+        yield from _disks(cache.disk)
     if limits.field_bytes > limits.header_bytes:
         yield Problem(("limits", "field_size"), "one field cannot be larger than the whole head: limits.header_size")
     if limits.request_line_bytes > limits.header_bytes:

@@ -56,8 +56,8 @@ class Materials:
     """Rules of Python files, by the index of their site."""
     log_path: str = "-"
     """The file of the access log, wherever the node is started; "-" is standard output."""
-    disk_path: str | None = None
-    """The directory of the disk tier, wherever the node is started."""
+    disk_paths: list[str] = field(default_factory=list)
+    """The directories of the disk tier, wherever the node is started."""
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -77,7 +77,8 @@ def read_materials(settings: Settings, base: FilePath) -> Materials:
     materials.fleet = _fleet(reader, settings)
     materials.log_path = _log_path(reader, settings.log)
     if settings.cache.disk is not None:
-        materials.disk_path = str(base / settings.cache.disk.path)
+        disk = settings.cache.disk
+        materials.disk_paths = [str(base / path) for path in (disk.path, *(each.path for each in disk.more))]
     for index, site in enumerate(settings.site):
         if site.policy is not None:
             materials.policies[index] = reader.policy(("site", index, "policy"), site.policy)

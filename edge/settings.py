@@ -308,6 +308,9 @@ class SiteSettings(BaseModel):
         default=True,
         description="Whether a range of what is not stored is asked for as it is and kept, as a part of the whole.",
     )
+    disk: Literal["always", "second-hit", "never"] | None = Field(
+        None, description="What of it is written to disk; otherwise as cache.disk.admission says."
+    )
     compression: CompressionSettings | None = None
     rule: list[RuleSettings] = Field(default_factory=list, max_length=10_000, description="Rules, in order.")
     policy: str | None = Field(

@@ -49,8 +49,11 @@ def to_snapshot(settings: Settings, materials: Materials) -> bytes:
 
 def _cache(settings: Settings, materials: Materials) -> dict[str, Any]:
     cache = settings.cache.model_dump()
-    if settings.cache.disk is not None:
-        cache["disk"]["path"] = materials.disk_path
+    disk = settings.cache.disk
+    if disk is not None:
+        sizes = [disk.size_bytes, *(each.size_bytes for each in disk.more)]
+        volumes = [{"path": path, "size_bytes": size} for path, size in zip(materials.disk_paths, sizes, strict=True)]
+        cache["disk"] = disk.model_dump(exclude={"path", "size_bytes", "more"}) | {"volumes": volumes}
     # A small memory needs no second number: an object that could not stay is not stored.
     return cache | {"object_bytes_max": min(cache["object_bytes_max"], cache["memory_bytes"])}
 
@@ -95,6 +98,7 @@ def _site(index: int, site: SiteSettings, materials: Materials) -> dict[str, Any
         "no_vary_search": site.no_vary_search,
         "early_hints": site.early_hints,
         "partial_content": site.partial_content,
+        "disk": site.disk,
         "compression": site.compression.model_dump() if site.compression else None,
         "rules": [rule.json() for rule in rules],
     }

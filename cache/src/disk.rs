@@ -26,6 +26,7 @@ pub use latency::{BUCKETS, FIRST_BOUND_US, Latency, Stopwatch};
 pub use readers::ReadJob;
 pub use reading::{DiskBody, FoundBody, FoundRecord, NoPiece};
 pub use segment::Patience;
+use spread::Spread;
 pub use surroundings::Surroundings;
 pub use volume::Counters;
 use volume::{Opening, Volume};
@@ -37,10 +38,12 @@ mod ghosts;
 mod index;
 mod latency;
 mod moving;
+mod pace;
 mod readers;
 mod reading;
 mod record;
 mod segment;
+mod spread;
 mod surroundings;
 mod volume;
 mod writer;
@@ -67,6 +70,10 @@ pub struct VolumeSettings {
 #[derive(Debug, Clone, Copy)]
 pub struct DiskLimits {
     pub segment_bytes: u64,
+    /// What is written to each in a second; none for as much as it takes.
+    pub write_bytes_per_s: Option<u64>,
+    /// Whether the system's page cache keeps what was written and read.
+    pub keeps_page_cache: bool,
     /// Threads of each that may wait for it.
     pub readers: usize,
     /// What the indices of all may take in memory.
@@ -76,7 +83,7 @@ pub struct DiskLimits {
 /// The tier.
 pub struct DiskTier {
     volumes: Vec<Volume>,
-    admission: Admission,
+    spread: Spread,
     newest_generation: u64,
     /// What was read lately: asked for again, it goes into memory.
     read_lately: Ghosts,
@@ -100,13 +107,12 @@ pub struct VolumeReport<'t> {
 
 impl DiskTier {
     /// Opens the tier of some directories, which are made if need be. The error is one sentence.
-    pub fn open(
-        volumes: &[VolumeSettings],
-        limits: DiskLimits,
-        admission: Admission,
-        surroundings: &Surroundings,
-    ) -> Result<Self, String> {
-        let opening = volumes.iter().map(|volume| Opening::begin(volume, surroundings.clone()));
+    pub fn open(volumes: &[VolumeSettings], limits: DiskLimits, surroundings: &Surroundings) -> Result<Self, String> {
+        let spread = Spread::over(volumes);
+        let opening = volumes.iter().enumerate().map(|(number, volume)| {
+            let is_at_home = |hash| spread.of(hash) == number;
+            Opening::begin(volume, limits, &is_at_home, surroundings.clone())
+        });
         let opening = opening.collect::<Result<Vec<_>, _>>()?;
         // One number for all, so that no two runs share one, wherever they wrote.
         let next_id = opening.iter().map(|volume| volume.next_id).max().unwrap_or(1);
@@ -114,7 +120,7 @@ impl DiskTier {
         let volumes = opening.into_iter().map(|volume| volume.finish(limits, size_bytes, next_id));
         Ok(DiskTier {
             volumes: volumes.collect::<Result<_, _>>()?,
-            admission,
+            spread,
             // Versions made before the restart must not be met again: they are numbered by the run's own epoch.
             newest_generation: u64::from(next_id) << 32,
             read_lately: Ghosts::default(),
@@ -138,28 +144,28 @@ impl DiskTier {
     }
 
     /// An object was stored in memory. What is here of it is outdated, or it is to be written at once.
-    pub fn stored(&self, object: &Arc<Object>) {
+    pub fn stored(&self, object: &Arc<Object>, admission: Admission) {
         let hash = object.key.hash() as u64;
         let volume = self.volume(hash);
-        let is_wanted = match self.admission {
+        let is_wanted = match admission {
             Admission::Always => true,
             Admission::SecondHit => self.left_lately.take(hash),
             Admission::Never => false,
         };
         if is_wanted || volume.is_known(hash) {
-            self.offer(volume, object);
+            offer(volume, object, admission);
         }
     }
 
     /// An object left memory; `again`: it was asked for more than once there.
-    pub fn evicted(&self, object: &Arc<Object>, again: bool) {
+    pub fn evicted(&self, object: &Arc<Object>, again: bool, admission: Admission) {
         let hash = object.key.hash() as u64;
         let volume = self.volume(hash);
-        if self.admission != Admission::SecondHit || volume.is_known(hash) {
+        if admission != Admission::SecondHit || volume.is_known(hash) {
             return;
         }
         if again {
-            self.offer(volume, object);
+            volume.offer(object);
         } else {
             self.left_lately.meet(hash, 0);
         }
@@ -223,14 +229,14 @@ impl DiskTier {
         })
     }
 
-    fn offer(&self, volume: &Volume, object: &Arc<Object>) {
-        if self.admission == Admission::Never { volume.remove(object.key.as_ref()) } else { volume.offer(object) }
-    }
-
     /// The volume of a hash.
-    fn volume(&self, _hash: u64) -> &Volume {
-        &self.volumes[0]
+    fn volume(&self, hash: u64) -> &Volume {
+        &self.volumes[self.spread.of(hash)]
     }
+}
+
+fn offer(volume: &Volume, object: &Arc<Object>, admission: Admission) {
+    if admission == Admission::Never { volume.remove(object.key.as_ref()) } else { volume.offer(object) }
 }
 
 #[cfg(test)]

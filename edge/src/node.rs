@@ -7,7 +7,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use headland_cache::ledger::LedgerLimits;
 use headland_cache::{
-    Collapse, CollapseLimits, DiskTier, EarlyHints, Fields, KeyRef, Ledger, MemoryStore, Object, SearchVariance,
+    Admission, Collapse, CollapseLimits, DiskTier, EarlyHints, Fields, KeyRef, Ledger, MemoryStore, Object, SearchVariance,
     Standing, Uncacheable,
 };
 use headland_origin::Client;
@@ -165,8 +165,14 @@ impl Node {
     /// An object is in the memory tier; the disk tier hears of it.
     pub fn stored(&self, object: &Arc<Object>) {
         if let Some(disk) = self.disk.get() {
-            disk.stored(object);
+            disk.stored(object, self.admission_of(object));
         }
+    }
+
+    /// What the site of an object says of writing it to disk.
+    pub fn admission_of(&self, object: &Object) -> Admission {
+        let snapshot = self.snapshot.load();
+        snapshot.sites.find(object.key.as_ref().host()).map_or(Admission::Never, |site| site.disk)
     }
 
     /// What is stored under a key is gone from every tier.

@@ -97,14 +97,26 @@ pub struct CacheSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DiskSettings {
-    pub path: String,
-    pub size_bytes: u64,
+    pub volumes: Vec<VolumeSettings>,
+    /// Of sites that say nothing else.
     pub admission: Admission,
     pub segment_bytes: u64,
+    /// What each volume writes at most; 0 bounds nothing.
+    pub write_bytes_per_s: u64,
+    /// Whether the page cache keeps what was written and read.
+    pub page_cache: bool,
     /// Memory of the index.
     pub index_bytes_max: u64,
     /// Threads that may wait for the disk.
     pub readers: u16,
+}
+
+/// A directory of the disk tier.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeSettings {
+    pub path: String,
+    pub size_bytes: u64,
 }
 
 /// What is written to disk.
@@ -162,6 +174,8 @@ pub struct SiteSettings {
     pub early_hints: bool,
     /// Whether what a range brings is stored, in parts.
     pub partial_content: bool,
+    /// What of it is written to disk; null for what holds for all.
+    pub disk: Option<Admission>,
     /// What is compressed at the edge; null leaves the coding to the origin.
     pub compression: Option<CompressionSettings>,
     pub rules: Vec<RuleSettings>,

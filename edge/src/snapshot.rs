@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use headland_cache::policy::{Mode, Policy};
-use headland_cache::{Fields, Form, RecodingRules};
+use headland_cache::{Admission, Fields, Form, RecodingRules};
 use headland_origin::Group;
 use http::{HeaderValue, Method};
 
@@ -20,7 +20,7 @@ use crate::metrics::{Metrics, Protocol, SiteMetrics};
 use crate::network::Networks;
 use crate::route::Routes;
 use crate::rules::{Decided, Rules};
-use crate::settings::{CacheSettings, CodingName, CompressionSettings, ListenerSettings, Settings, SiteSettings};
+use crate::settings::{self, CacheSettings, CodingName, CompressionSettings, ListenerSettings, Settings, SiteSettings};
 use crate::tls::Certificates;
 
 /// How long a client may remember that HTTP/3 is served, in seconds.
@@ -42,6 +42,8 @@ pub struct Site {
     pub early_hints: bool,
     /// Whether what a range brings is stored, in parts.
     pub partial_content: bool,
+    /// What of it is written to disk.
+    pub disk: Admission,
     /// What the node codes itself; none leaves that to the origin.
     pub recoding: Option<RecodingRules>,
     pub rules: Rules,
@@ -195,9 +197,18 @@ fn compile_site(site: &SiteSettings, settings: &Settings, groups: &Groups, metri
         no_vary_search: site.no_vary_search,
         early_hints: site.early_hints,
         partial_content: site.partial_content,
+        disk: admission(site.disk.or(settings.cache.disk.as_ref().map(|disk| disk.admission))),
         recoding: site.compression.as_ref().map(recoding_rules),
         rules,
     })
+}
+
+fn admission(setting: Option<settings::Admission>) -> Admission {
+    match setting {
+        Some(settings::Admission::Always) => Admission::Always,
+        Some(settings::Admission::SecondHit) => Admission::SecondHit,
+        Some(settings::Admission::Never) | None => Admission::Never,
+    }
 }
 
 fn recoding_rules(settings: &CompressionSettings) -> RecodingRules {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use headland_cache::disk::{DiskTier, FoundBody, FoundRecord, Patience, Surroundings, VolumeSettings};
 use headland_cache::object::Parts;
-use headland_cache::{Admission, Body, CacheKey, DiskLimits, Object, Outcome, RequestFacts, Standing, Time, VaryFacts};
+use headland_cache::{Body, CacheKey, DiskLimits, Object, Outcome, RequestFacts, Standing, Time, VaryFacts};
 use headland_origin::RequestBody;
 
 use crate::answer::{Answer, Content};
@@ -38,23 +38,28 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(20);
 pub fn open(node: &Arc<Node>, settings: &DiskSettings) -> Result<(), String> {
     let limits = DiskLimits {
         segment_bytes: settings.segment_bytes,
+        write_bytes_per_s: Some(settings.write_bytes_per_s).filter(|rate| *rate > 0),
+        keeps_page_cache: settings.page_cache,
         readers: usize::from(settings.readers),
         index_bytes_max: settings.index_bytes_max,
-    };
-    let admission = match settings.admission {
-        settings::Admission::Always => Admission::Always,
-        settings::Admission::SecondHit => Admission::SecondHit,
-        settings::Admission::Never => Admission::Never,
     };
     if node.disk.get().is_some() {
         return Err("cache.disk: it was opened before; a node starts once".to_owned());
     }
-    let volume = VolumeSettings { path: settings.path.clone().into(), size_bytes: settings.size_bytes };
-    let tier = Arc::new(DiskTier::open(&[volume], limits, admission, &surroundings(node))?);
+    let volume = |each: &settings::VolumeSettings| VolumeSettings {
+        path: each.path.clone().into(),
+        size_bytes: each.size_bytes,
+    };
+    let volumes: Vec<_> = settings.volumes.iter().map(volume).collect();
+    let tier = Arc::new(DiskTier::open(&volumes, limits, &surroundings(node))?);
     node.ledger.continue_from(tier.newest_birth());
     node.store.continue_generations(tier.first_generation());
-    let departures = tier.clone();
-    node.store.on_departure(Box::new(move |object, again| departures.evicted(object, again)));
+    let (departures, sites) = (tier.clone(), Arc::downgrade(node));
+    node.store.on_departure(Box::new(move |object, again| {
+        if let Some(node) = sites.upgrade() {
+            departures.evicted(object, again, node.admission_of(object));
+        }
+    }));
     node.disk.set(tier).map_err(|_| "cache.disk: it was opened twice".to_owned())
 }
 
@@ -80,7 +85,7 @@ fn is_worth_keeping(node: &Node, parts: &Parts) -> bool {
 /// Writes down what is wanted in memory, and closes the tier.
 pub fn close(node: &Node) {
     let Some(disk) = node.disk.get() else { return };
-    node.store.wanted().iter().for_each(|object| disk.evicted(object, true));
+    node.store.wanted().iter().for_each(|object| disk.evicted(object, true, node.admission_of(object)));
     disk.close(CLOSE_WITHIN);
 }
 

@@ -58,6 +58,14 @@ MISTAKES = [
     ("[cache]\nmemory = '1KiB'", 'edge.toml:11: cache.memory: expected "16MiB" to "16TiB", got "1KiB"'),
     ("[cache]\nmemroy = '1GiB'", "edge.toml:11: cache.memroy: unknown key; did you mean memory?"),
     (
+        "[cache.disk]\npath = '/x'\nsize = '1GiB'\nmore = [{ path = '/x', size = '1GiB' }]",
+        "edge.toml:13: cache.disk.more[0].path: is given twice",
+    ),
+    (
+        "[cache.disk]\npath = '/x'\nsize = '1GiB'\nmore = [{ path = '/y', size = '100MiB' }]",
+        "edge.toml:13: cache.disk.more[0].size: must be four times cache.disk.segment at least",
+    ),
+    (
         "[cache]\ndisk = { path = '/x', size = '100MiB' }",
         "edge.toml:11: cache.disk.size: must be four times cache.disk.segment at least",
     ),

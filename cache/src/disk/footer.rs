@@ -126,10 +126,12 @@ impl Listing {
             out.extend_from_slice(&units(record.offset));
             out.extend_from_slice(&units(record.length));
             out.extend_from_slice(&u32::from(record.kind == Kind::Tombstone).to_le_bytes());
-            out.extend_from_slice(&record.expires_s.to_le_bytes());
-            out.extend_from_slice(&record.host.to_le_bytes());
+            if layout.version > 1 {
+                out.extend_from_slice(&record.expires_s.to_le_bytes());
+                out.extend_from_slice(&record.host.to_le_bytes());
+            }
         }
-        for (hash, name) in &self.hosts {
+        for (hash, name) in self.hosts.iter().filter(|_| layout.version > 1) {
             out.extend_from_slice(&hash.to_le_bytes());
             super::codec::put_text(&mut out, name);
         }

@@ -215,11 +215,16 @@ impl Shared {
 
 /// Reads exactly so many bytes; how long that took counts where the disk was waited for.
 fn read_timed(shared: &Shared, segment: &Segment, out: &mut [u8], offset: u64, patience: Patience) -> io::Result<()> {
-    let mut read = || segment.read_at(out, offset, patience);
-    match patience {
-        Patience::None => read(),
-        Patience::Waits => shared.counters.read_latency.time(&shared.surroundings.stopwatch, read),
+    if patience == Patience::None {
+        return segment.read_at(out, offset, patience);
     }
+    let bytes = out.len() as u64;
+    let read = || segment.read_at(out, offset, patience);
+    shared.counters.read_latency.time(&shared.surroundings.stopwatch, read)?;
+    if !shared.keeps_page_cache {
+        segment.let_go(offset, bytes);
+    }
+    Ok(())
 }
 
 const _: () = assert!(PIECE_BYTES <= BUFFER_BYTES, "a piece fits into a buffer");

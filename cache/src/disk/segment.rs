@@ -7,6 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::hash::BuildHasher;
 use std::io::{self, IoSliceMut, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -118,16 +119,35 @@ impl Segment {
         self.write_at(&listing.bytes(self.layout), listing.end)
     }
 
-    /// The records of the segment: from its footer, or one by one.
-    pub fn listing(&self) -> io::Result<Listing> {
-        let length = self.file.metadata()?.len();
-        match self.footer(length)? {
-            Some(listing) => Ok(listing),
-            None => self.search(length),
-        }
+    /// Closes one that was open when its node ended, or closes it anew with another listing.
+    pub fn seal(&self, listing: &Listing) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).open(&self.path)?;
+        file.set_len(listing.end)?;
+        file.write_all_at(&listing.bytes(self.layout), listing.end)
     }
 
-    fn footer(&self, length: u64) -> io::Result<Option<Listing>> {
+    /// What was written reaches the disk; so much of it, `from` an offset on, may leave the page cache.
+    pub fn sync(&self, from: u64, bytes: u64, keeps_page_cache: bool) -> io::Result<()> {
+        self.file.sync_data()?;
+        if !keeps_page_cache {
+            self.let_go(from, bytes);
+        }
+        Ok(())
+    }
+
+    /// The page cache need not keep this. It is advice: whether it is taken changes nothing else.
+    pub fn let_go(&self, from: u64, bytes: u64) {
+        let _ = rustix::fs::fadvise(&self.file, from, NonZeroU64::new(bytes), rustix::fs::Advice::DontNeed);
+    }
+
+    /// The records of the segment: from its footer, or one by one.
+    pub fn listing(&self) -> io::Result<Listing> {
+        self.footer()?.map_or_else(|| self.search(), Ok)
+    }
+
+    /// What a closed segment says that it holds; none when it was not closed, or is damaged there.
+    pub fn footer(&self) -> io::Result<Option<Listing>> {
+        let length = self.file.metadata()?.len();
         let Some(at) = length.checked_sub(TRAILER_BYTES as u64).filter(|at| *at >= self.begin()) else {
             return Ok(None);
         };
@@ -142,7 +162,8 @@ impl Segment {
     }
 
     /// Finds every whole record.
-    fn search(&self, length: u64) -> io::Result<Listing> {
+    pub fn search(&self) -> io::Result<Listing> {
+        let length = self.file.metadata()?.len();
         let mut listing = Listing::new(self.begin());
         let mut window = Window { segment: self, length, at: 0, bytes: Vec::new() };
         let mut at = self.begin();

@@ -9,7 +9,13 @@ use crate::object::Parts;
 use crate::{CacheKey, Object};
 
 const SIZE_BYTES: u64 = 1 << 20;
-const LIMITS: DiskLimits = DiskLimits { segment_bytes: 1 << 17, readers: 1, index_bytes_max: 1 << 20 };
+const LIMITS: DiskLimits = DiskLimits {
+    segment_bytes: 1 << 17,
+    write_bytes_per_s: None,
+    keeps_page_cache: true,
+    readers: 1,
+    index_bytes_max: 1 << 20,
+};
 const LONG: Duration = Duration::from_secs(10);
 
 fn object(target: &str, body_bytes: usize) -> Arc<Object> {
@@ -26,13 +32,14 @@ fn surroundings() -> Surroundings {
     }
 }
 
-fn try_open(scratch: &Scratch, limits: DiskLimits, admission: Admission) -> Result<DiskTier, String> {
-    let volume = VolumeSettings { path: scratch.0.clone(), size_bytes: SIZE_BYTES };
-    DiskTier::open(&[volume], limits, admission, &surroundings())
+fn try_open(scratches: &[&Scratch], limits: DiskLimits) -> Result<DiskTier, String> {
+    let volume = |scratch: &&Scratch| VolumeSettings { path: scratch.0.clone(), size_bytes: SIZE_BYTES };
+    let volumes: Vec<_> = scratches.iter().map(volume).collect();
+    DiskTier::open(&volumes, limits, &surroundings())
 }
 
 fn open(scratch: &Scratch) -> DiskTier {
-    try_open(scratch, LIMITS, Admission::Always).unwrap()
+    try_open(&[scratch], LIMITS).unwrap()
 }
 
 fn read(tier: &DiskTier, key: &CacheKey) -> Option<Parts> {
@@ -64,7 +71,7 @@ fn settle(tier: &DiskTier) {
 fn filled(scratch: &Scratch, objects: &[Arc<Object>]) {
     let tier = open(scratch);
     for object in objects {
-        tier.stored(object);
+        tier.stored(object, Admission::Always);
     }
     tier.close(LONG);
 }
@@ -88,7 +95,7 @@ fn what_was_written_is_there_after_a_restart() {
 fn without_an_orderly_end_it_is_there_as_well() {
     let scratch = Scratch::new("crash");
     let tier = open(&scratch);
-    tier.stored(&object("/a", 10));
+    tier.stored(&object("/a", 10), Admission::Always);
     settle(&tier);
     while !tier.contains(key("h", "/a").as_ref()) {
         std::thread::yield_now();
@@ -124,8 +131,8 @@ fn a_removal_reaches_what_still_waits_to_be_written() {
         let tier = open(&scratch);
         let target = format!("/{round}");
         // Much before it, so that it waits.
-        (0..20).for_each(|number| tier.stored(&object(&format!("/{round}/{number}"), 20_000)));
-        tier.stored(&object(&target, 10));
+        (0..20).for_each(|number| tier.stored(&object(&format!("/{round}/{number}"), 20_000), Admission::Always));
+        tier.stored(&object(&target, 10), Admission::Always);
         tier.remove(key("h", &target).as_ref());
         assert!(!tier.contains(key("h", &target).as_ref()));
         settle(&tier);
@@ -139,9 +146,9 @@ fn a_removal_reaches_what_still_waits_to_be_written() {
 #[test]
 fn what_is_newer_follows_what_still_waits_to_be_written() {
     let scratch = Scratch::new("follows");
-    let tier = try_open(&scratch, LIMITS, Admission::SecondHit).unwrap();
-    tier.evicted(&object("/a", 10), true);
-    tier.stored(&object("/a", 20));
+    let tier = open(&scratch);
+    tier.evicted(&object("/a", 10), true, Admission::SecondHit);
+    tier.stored(&object("/a", 20), Admission::SecondHit);
     settle(&tier);
     assert_eq!(read(&tier, &key("h", "/a")).unwrap().body.len(), 20);
 }
@@ -151,13 +158,13 @@ fn what_was_read_is_current_until_it_is_removed_or_replaced() {
     let scratch = Scratch::new("current");
     let tier = open(&scratch);
     let found = |target: &str| tier.read(key("h", target).as_ref(), |_| true, Patience::Waits).unwrap().unwrap();
-    tier.stored(&object("/a", 10));
-    tier.stored(&object("/b", 10));
+    tier.stored(&object("/a", 10), Admission::Always);
+    tier.stored(&object("/b", 10), Admission::Always);
     settle(&tier);
     let (a, b) = (found("/a"), found("/b"));
     assert!(a.is_current() && b.is_current());
     tier.remove(key("h", "/a").as_ref());
-    tier.stored(&object("/b", 20));
+    tier.stored(&object("/b", 20), Admission::Always);
     assert!(!a.is_current() && !b.is_current());
 }
 
@@ -208,9 +215,9 @@ fn the_size_is_kept_and_what_is_asked_for_stays() {
     let scratch = Scratch::new("size");
     let tier = open(&scratch);
     let popular = object("/popular", 1000);
-    tier.stored(&popular);
+    tier.stored(&popular, Admission::Always);
     for number in 0..2000 {
-        tier.stored(&object(&format!("/{number}"), 1000));
+        tier.stored(&object(&format!("/{number}"), 1000), Admission::Always);
         if number % 20 == 0 {
             settle(&tier);
             assert!(read(&tier, &popular.key).is_some(), "{number}");
@@ -232,24 +239,24 @@ fn the_size_is_kept_and_what_is_asked_for_stays() {
 fn what_is_too_large_is_not_written_and_outdates_what_is() {
     let scratch = Scratch::new("large");
     let tier = open(&scratch);
-    tier.stored(&object("/a", 10));
+    tier.stored(&object("/a", 10), Admission::Always);
     settle(&tier);
-    tier.stored(&object("/a", LIMITS.segment_bytes as usize));
+    tier.stored(&object("/a", LIMITS.segment_bytes as usize), Admission::Always);
     assert!(read(&tier, &key("h", "/a")).is_none());
 }
 
 #[test]
 fn only_what_was_asked_for_again_is_written_on_second_hit() {
     let scratch = Scratch::new("second");
-    let tier = try_open(&scratch, LIMITS, Admission::SecondHit).unwrap();
-    tier.stored(&object("/a", 10));
-    tier.evicted(&object("/b", 10), false);
-    tier.evicted(&object("/c", 10), true);
+    let tier = open(&scratch);
+    tier.stored(&object("/a", 10), Admission::SecondHit);
+    tier.evicted(&object("/b", 10), false, Admission::SecondHit);
+    tier.evicted(&object("/c", 10), true, Admission::SecondHit);
     settle(&tier);
     let there = |target| read(&tier, &key("h", target)).is_some();
     assert_eq!([there("/a"), there("/b"), there("/c")], [false, false, true]);
     // What memory has anew takes the place of what is here.
-    tier.stored(&object("/c", 99));
+    tier.stored(&object("/c", 99), Admission::SecondHit);
     settle(&tier);
     assert_eq!(read(&tier, &key("h", "/c")).unwrap().body.len(), 99);
 }
@@ -257,10 +264,10 @@ fn only_what_was_asked_for_again_is_written_on_second_hit() {
 #[test]
 fn what_is_fetched_again_soon_after_it_left_is_written_on_second_hit() {
     let scratch = Scratch::new("ghosts");
-    let tier = try_open(&scratch, LIMITS, Admission::SecondHit).unwrap();
-    tier.evicted(&object("/a", 10), false);
-    tier.stored(&object("/a", 10));
-    tier.stored(&object("/b", 10));
+    let tier = open(&scratch);
+    tier.evicted(&object("/a", 10), false, Admission::SecondHit);
+    tier.stored(&object("/a", 10), Admission::SecondHit);
+    tier.stored(&object("/b", 10), Admission::SecondHit);
     settle(&tier);
     assert!(read(&tier, &key("h", "/a")).is_some() && read(&tier, &key("h", "/b")).is_none());
 }
@@ -268,9 +275,9 @@ fn what_is_fetched_again_soon_after_it_left_is_written_on_second_hit() {
 #[test]
 fn the_index_keeps_its_bound() {
     let scratch = Scratch::new("index-bound");
-    let tier = try_open(&scratch, DiskLimits { index_bytes_max: 32 * 100, ..LIMITS }, Admission::Always).unwrap();
+    let tier = try_open(&[&scratch], DiskLimits { index_bytes_max: 32 * 100, ..LIMITS }).unwrap();
     for number in 0..500 {
-        tier.stored(&object(&format!("/{number}"), 500));
+        tier.stored(&object(&format!("/{number}"), 500), Admission::Always);
     }
     settle(&tier);
     assert!(usage(&tier).0 <= 100, "{} records", usage(&tier).0);
@@ -281,10 +288,10 @@ fn the_index_keeps_its_bound() {
 fn a_large_body_is_read_piece_by_piece_and_a_lost_piece_ends_it() {
     let scratch = Scratch::new("pieces");
     let limits = DiskLimits { segment_bytes: 1 << 21, ..LIMITS };
-    let tier = try_open(&scratch, limits, Admission::Always).unwrap();
+    let tier = try_open(&[&scratch], limits).unwrap();
     let bytes: Vec<u8> = (0..500_000_u32).map(|at| (at / 3 % 251) as u8).collect();
     let large = Arc::new(Object::new(Parts { body: crate::Body::copy_of(&bytes), ..parts("h", "/large", 0) }));
-    tier.stored(&large);
+    tier.stored(&large, Admission::Always);
     settle(&tier);
     let found = tier.read(large.key.as_ref(), |_| true, Patience::Waits).unwrap().unwrap();
     let FoundBody::Pieces(body) = &found.body else { panic!("it is large") };
@@ -308,7 +315,7 @@ fn a_large_body_is_read_piece_by_piece_and_a_lost_piece_ends_it() {
 fn a_second_node_is_refused() {
     let scratch = Scratch::new("lock");
     let tier = open(&scratch);
-    let error = try_open(&scratch, LIMITS, Admission::Always).err().unwrap();
+    let error = try_open(&[&scratch], LIMITS).err().unwrap();
     assert!(error.ends_with("another node has it"), "{error}");
     drop(tier);
     open(&scratch);
@@ -320,13 +327,13 @@ fn a_disk_that_fails_is_taken_out_of_service() {
     let tier = open(&scratch);
     // The next segment's name is taken: it cannot be created.
     std::fs::write(scratch.0.join(Segment::name(1)), b"").unwrap();
-    tier.stored(&object("/a", 10));
+    tier.stored(&object("/a", 10), Admission::Always);
     settle(&tier);
     while !shared(&tier).write_failed.load(Relaxed) {
         std::thread::yield_now();
     }
     assert_eq!(counters(&tier).write_errors.load(Relaxed), 1);
-    tier.stored(&object("/b", 10));
+    tier.stored(&object("/b", 10), Admission::Always);
     assert!(read(&tier, &key("h", "/b")).is_none());
 }
 
@@ -344,11 +351,103 @@ fn no_rule_is_needed_for_what_was_born_before_the_oldest_here() {
     let tier = open(&scratch);
     let born = |target, epoch| Arc::new(Object::new(Parts { born: Epoch(epoch), ..parts("h", target, 10) }));
     assert_eq!(tier.oldest_birth(), NO_BIRTH);
-    tier.stored(&born("/a", 7));
-    tier.stored(&born("/b", 9));
+    tier.stored(&born("/a", 7), Admission::Always);
+    tier.stored(&born("/b", 9), Admission::Always);
     settle(&tier);
     assert_eq!(tier.oldest_birth(), Epoch(7));
     tier.close(LONG);
     drop(tier);
     assert_eq!(open(&scratch).oldest_birth(), Epoch(7));
+}
+
+#[test]
+fn keys_are_spread_over_the_volumes_and_found_there_again() {
+    let (one, other) = (Scratch::new("one"), Scratch::new("other"));
+    let tier = try_open(&[&one, &other], LIMITS).unwrap();
+    let objects: Vec<_> = (0..60).map(|number| object(&format!("/{number}"), 100)).collect();
+    objects.iter().for_each(|object| tier.stored(object, Admission::Always));
+    tier.close(LONG);
+    assert!(tier.report().all(|volume| volume.records > 15), "each has about half");
+    drop(tier);
+    let tier = try_open(&[&one, &other], LIMITS).unwrap();
+    assert!(objects.iter().all(|object| read(&tier, &object.key).is_some()));
+}
+
+#[test]
+fn what_moved_to_another_volume_does_not_come_back_when_that_is_gone() {
+    let (one, other) = (Scratch::new("stays"), Scratch::new("goes"));
+    let objects: Vec<_> = (0..60).map(|number| object(&format!("/{number}"), 100)).collect();
+    filled(&one, &objects);
+    let tier = try_open(&[&one, &other], LIMITS).unwrap();
+    let stay = objects.iter().filter(|object| read(&tier, &object.key).is_some()).count();
+    assert!((15..45).contains(&stay), "{stay}");
+    tier.close(LONG);
+    drop(tier);
+    assert_eq!(usage(&open(&one)).0, stay);
+}
+
+#[test]
+fn a_volume_that_fails_leaves_the_others_alone() {
+    let (one, other) = (Scratch::new("fails"), Scratch::new("goes-on"));
+    let tier = try_open(&[&one, &other], LIMITS).unwrap();
+    // The next segment's name is taken: it cannot be created.
+    std::fs::write(one.0.join(Segment::name(1)), b"").unwrap();
+    let objects: Vec<_> = (0..60).map(|number| object(&format!("/{number}"), 100)).collect();
+    objects.iter().for_each(|object| tier.stored(object, Admission::Always));
+    tier.close(LONG);
+    assert_eq!(tier.report().map(|volume| volume.is_written).collect::<Vec<_>>(), [false, true]);
+    assert!(tier.report().nth(1).unwrap().records > 15);
+}
+
+#[test]
+fn removals_that_find_the_queue_full_are_done_all_the_same() {
+    let scratch = Scratch::new("late");
+    let tier = open(&scratch);
+    tier.stored(&object("/a", 10), Admission::Always);
+    settle(&tier);
+    let removed = key("h", "/a");
+    shared(&tier).moving.begin_burial(removed.hash() as u64);
+    tier.volumes[0].bury_late(removed.as_ref());
+    assert!(!tier.contains(removed.as_ref()));
+    tier.stored(&object("/b", 10), Admission::Always);
+    while shared(&tier).moving.is_hidden(removed.hash() as u64) {
+        std::thread::yield_now();
+    }
+    assert!(!tier.contains(removed.as_ref()));
+    tier.close(LONG);
+    drop(tier);
+    assert!(read(&open(&scratch), &key("h", "/a")).is_none());
+}
+
+#[test]
+fn after_a_removal_that_could_not_be_written_nothing_is_found() {
+    let scratch = Scratch::new("distrusted");
+    filled(&scratch, &[object("/a", 10), object("/b", 10)]);
+    let tier = open(&scratch);
+    // The next segment's name is taken: it cannot be created.
+    std::fs::create_dir(scratch.0.join(Segment::name(2))).unwrap();
+    tier.remove(key("h", "/a").as_ref());
+    tier.close(LONG);
+    drop(tier);
+    std::fs::remove_dir(scratch.0.join(Segment::name(2))).unwrap();
+    let tier = open(&scratch);
+    assert!(["/a", "/b"].iter().all(|target| read(&tier, &key("h", target)).is_none()));
+    tier.stored(&object("/c", 10), Admission::Always);
+    tier.close(LONG);
+    drop(tier);
+    assert!(read(&open(&scratch), &key("h", "/c")).is_some(), "it is distrusted once");
+}
+
+#[test]
+fn writing_keeps_its_pace_until_the_node_ends() {
+    let scratch = Scratch::new("pace");
+    let tier = try_open(&[&scratch], DiskLimits { write_bytes_per_s: Some(30_000), ..LIMITS }).unwrap();
+    // The clock of these tests stands: nothing is written after the first second's worth.
+    (0..20).for_each(|number| tier.stored(&object(&format!("/{number}"), 10_000), Admission::Always));
+    while counters(&tier).written.load(Relaxed) < 3 {
+        std::thread::yield_now();
+    }
+    assert!(counters(&tier).written.load(Relaxed) < 6);
+    tier.close(LONG);
+    assert_eq!(counters(&tier).written.load(Relaxed), 20);
 }

@@ -1,9 +1,9 @@
 //! One directory of segments on one disk: its index, its writer, its readers, and whether it is in service.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -23,7 +23,7 @@ use super::surroundings::Surroundings;
 use super::writer::{Job, Writer};
 use super::{DiskLimits, VolumeSettings};
 use crate::Epoch;
-use crate::key::KeyRef;
+use crate::key::{CacheKey, KeyRef};
 use crate::object::Object;
 
 /// Jobs that wait for the writer.
@@ -32,6 +32,10 @@ const QUEUE_MAX: usize = 65_536;
 const QUEUE_BYTES_MAX: u64 = 128 << 20;
 /// A larger object is not written: a segment would hold too few of them. In parts of a segment.
 const SEGMENT_SHARE_MIN: u64 = 4;
+/// Removals that wait beside a full queue.
+const LATE_BURIALS_MAX: usize = 65_536;
+/// A file that says that a removal was lost.
+const DISTRUSTED: &str = "distrusted";
 /// Reads that failed in a row until nothing is read any more.
 const READ_ERRORS_MAX: usize = 16;
 
@@ -66,6 +70,12 @@ pub struct Shared {
     /// Bytes of records on disk.
     pub bytes: AtomicU64,
     pub queued_bytes: AtomicU64,
+    /// Jobs that the writer was given so far.
+    pub jobs_sent: AtomicU64,
+    /// Removals that found the queue full, each with the number of jobs that come before it.
+    pub late_burials: Mutex<VecDeque<(u64, CacheKey)>>,
+    /// The node ends: what waits is written at once.
+    pub is_ending: AtomicBool,
     /// The disk failed: nothing more is written.
     pub write_failed: AtomicBool,
     /// Reads that failed in a row.
@@ -73,6 +83,9 @@ pub struct Shared {
     pub counters: Counters,
     pub surroundings: Surroundings,
     pub buffers: Arc<Buffers>,
+    pub keeps_page_cache: bool,
+    /// A removal could not be written down.
+    is_distrusted: AtomicBool,
 }
 
 impl Shared {
@@ -115,6 +128,18 @@ impl Shared {
         }
     }
 
+    /// A removal cannot be written down: what is here is not to be found after a restart, for want of knowing better.
+    pub fn distrust(&self) {
+        if self.is_distrusted.swap(true, Relaxed) {
+            return;
+        }
+        if let Err(error) = File::create(self.path.join(DISTRUSTED)) {
+            self.tell(&format!(
+                "what was made invalid may come back after a restart: it cannot be written down: {error}"
+            ));
+        }
+    }
+
     pub fn tell(&self, sentence: &str) {
         (self.surroundings.tell)(&format!("cache.disk: {}: {sentence}", self.path.display()));
     }
@@ -144,7 +169,12 @@ pub struct Opening {
 
 impl Opening {
     /// Takes a directory, which is made if need be. The error is one sentence.
-    pub fn begin(settings: &VolumeSettings, surroundings: Surroundings) -> Result<Self, String> {
+    pub fn begin(
+        settings: &VolumeSettings,
+        limits: DiskLimits,
+        is_at_home: &dyn Fn(u64) -> bool,
+        surroundings: Surroundings,
+    ) -> Result<Self, String> {
         let path = &settings.path;
         let fault = |error: io::Error| format!("cache.disk: {}: {error}", path.display());
         std::fs::create_dir_all(path).map_err(fault)?;
@@ -163,24 +193,53 @@ impl Opening {
                 births: Mutex::default(),
                 bytes: AtomicU64::new(0),
                 queued_bytes: AtomicU64::new(0),
+                jobs_sent: AtomicU64::new(0),
+                late_burials: Mutex::default(),
+                is_ending: AtomicBool::new(false),
                 write_failed: AtomicBool::new(false),
                 failed_reads: AtomicUsize::new(0),
                 counters: Counters::default(),
                 surroundings,
                 buffers: Arc::default(),
+                keeps_page_cache: limits.keeps_page_cache,
+                is_distrusted: AtomicBool::new(false),
             },
         };
-        opening.look_over(path).map_err(fault)?;
+        opening.forget_what_is_distrusted().map_err(fault)?;
+        opening.look_over(is_at_home).map_err(fault)?;
         Ok(opening)
     }
 
-    /// Reads what every segment holds, in the order of their ages, so that what is later wins.
-    fn look_over(&mut self, directory: &Path) -> io::Result<()> {
-        let mut ids: Vec<u32> = std::fs::read_dir(directory)?
-            .filter_map(|entry| entry.ok()?.file_name().to_str().and_then(Segment::id_of))
-            .collect();
+    /// The numbers of the segments that are there, the oldest first.
+    fn ids(&self) -> io::Result<Vec<u32>> {
+        let entries = std::fs::read_dir(&self.shared.path)?;
+        let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str().and_then(Segment::id_of));
+        let mut ids: Vec<u32> = ids.collect();
         ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// Deletes everything, if a removal was lost.
+    fn forget_what_is_distrusted(&mut self) -> io::Result<()> {
+        let path = &self.shared.path;
+        if !path.join(DISTRUSTED).try_exists()? {
+            return Ok(());
+        }
+        self.shared.tell("it begins empty: a removal could not be written down when it had failed");
+        for id in self.ids()? {
+            std::fs::remove_file(path.join(Segment::name(id)))?;
+            self.next_id = id + 1;
+        }
+        std::fs::remove_file(path.join(DISTRUSTED))
+    }
+
+    /// Reads what every segment holds, in the order of their ages, so that what is later wins. What has its home on another
+    /// volume now is left out for good: were it only left aside, it would be found again, older than what came meanwhile,
+    /// when volumes are as they were.
+    fn look_over(&mut self, is_at_home: &dyn Fn(u64) -> bool) -> io::Result<()> {
+        let ids = self.ids()?;
         let shared = &self.shared;
+        let directory = &shared.path;
         for id in ids {
             let segment = match Segment::open(directory, id) {
                 Ok(segment) => segment,
@@ -192,7 +251,15 @@ impl Opening {
                 }
                 Err(error) => return Err(error),
             };
-            let listing = segment.listing()?;
+            let footer = segment.footer()?;
+            let was_closed = footer.is_some();
+            let mut listing = footer.map_or_else(|| segment.search(), Ok)?;
+            let before = listing.records.len();
+            listing.records.retain(|record| is_at_home(record.hash));
+            if listing.records.len() != before || !was_closed {
+                // What cannot be written now is looked for again at the next start.
+                drop(segment.seal(&listing));
+            }
             for record in &listing.records {
                 let place = Place { segment: id, offset: record.offset, length: record.length };
                 match record.kind {
@@ -259,12 +326,25 @@ impl Volume {
         if !self.is_known(hash) {
             return;
         }
-        // Hidden at once, and for as long as a write that came before may still be done. A removal that finds the queue
-        // full hides its key until the node ends.
+        // Hidden at once, and for as long as a write that came before may still be done.
         self.shared.moving.begin_burial(hash);
         self.shared.index.remove(hash);
-        if self.jobs.try_send(Job::Bury(key.into())).is_err() {
-            self.shared.counters.dropped.fetch_add(1, Relaxed);
+        if self.jobs.try_send(Job::Bury(key.into())).is_ok() {
+            self.shared.jobs_sent.fetch_add(1, Relaxed);
+        } else {
+            self.bury_late(key);
+        }
+    }
+
+    /// A removal that finds the queue full waits beside it.
+    pub fn bury_late(&self, key: KeyRef<'_>) {
+        let mut late = self.shared.late_burials.lock();
+        if late.len() < LATE_BURIALS_MAX {
+            late.push_back((self.shared.jobs_sent.load(Relaxed), key.into()));
+        } else {
+            // Its key stays hidden until the node ends, and nothing is found after that.
+            drop(late);
+            self.shared.distrust();
         }
     }
 
@@ -290,12 +370,15 @@ impl Volume {
             self.shared.moving.end_write(hash);
             self.shared.counters.dropped.fetch_add(1, Relaxed);
             self.remove(object.key.as_ref());
+        } else {
+            self.shared.jobs_sent.fetch_add(1, Relaxed);
         }
     }
 
     /// Closes the open segment and ends writer and readers; waits so long at most.
     pub fn close(&self, within: Duration) {
         self.readers.end();
+        self.shared.is_ending.store(true, Relaxed);
         let (stopped, stop) = sync_channel(1);
         if self.jobs.send(Job::Stop(stopped)).is_ok()
             && stop.recv_timeout(within).is_ok()

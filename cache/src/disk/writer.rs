@@ -8,11 +8,13 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::Duration;
 
 use super::DiskLimits;
 use super::codec;
 use super::footer::{Label, Listed, Listing, NO_BIRTH};
 use super::index::Place;
+use super::pace::Pace;
 use super::record::{Draft, Kind, Layout};
 use super::segment::{Patience, Segment};
 use super::volume::Shared;
@@ -22,6 +24,10 @@ use crate::object::Object;
 
 /// The share of a segment that is carried over when it goes, in percent.
 const CARRIED_PERCENT: u64 = 25;
+/// What is written before it has to reach the disk, in bytes.
+const SYNC_BYTES: u64 = 8 << 20;
+/// How long a writer that waits does not notice that the node ends.
+const PARKED_AT_MOST: Duration = Duration::from_millis(50);
 
 /// What the writer is asked to do.
 pub enum Job {
@@ -43,37 +49,69 @@ pub struct Writer {
     next_id: u32,
     /// The record in the making.
     record: Vec<u8>,
+    jobs_taken: u64,
+    pace: Option<Pace>,
 }
 
 /// The segment that is being written.
 struct Open {
     segment: Arc<Segment>,
     listing: Listing,
+    /// What has reached the disk.
+    synced: u64,
 }
 
 impl Writer {
     pub fn new(shared: Arc<Shared>, limits: DiskLimits, size_bytes: u64, records_max: usize, next_id: u32) -> Self {
-        Writer { shared, limits, size_bytes, records_max, open: None, next_id, record: Vec::new() }
+        let now_us = (shared.surroundings.stopwatch)();
+        let pace = limits.write_bytes_per_s.map(|rate| Pace::new(rate, now_us));
+        let record = Vec::new();
+        Writer { shared, limits, size_bytes, records_max, open: None, next_id, record, jobs_taken: 0, pace }
     }
 
     /// Takes jobs until it is told to stop, or nobody can ask any more.
     pub fn run(mut self, jobs: &Receiver<Job>) {
         while let Ok(job) = jobs.recv() {
             if let Job::Stop(stopped) = job {
+                self.bury_late(u64::MAX);
                 let closed = self.close();
                 self.note(closed);
                 // Who asked may have given up waiting.
                 let _ = stopped.send(());
                 return;
             }
-            if !self.shared.write_failed.load(Relaxed) {
-                let done = self.take(&job);
-                self.note(done);
-            }
-            self.forget(&job);
+            self.work(&job);
+            self.jobs_taken += 1;
+            self.bury_late(self.jobs_taken);
         }
         let closed = self.close();
         self.note(closed);
+    }
+
+    fn work(&mut self, job: &Job) {
+        if !self.shared.write_failed.load(Relaxed) {
+            let done = self.take(job);
+            self.note(done);
+        }
+        if matches!(job, Job::Bury(_)) && self.shared.write_failed.load(Relaxed) {
+            self.shared.distrust();
+        }
+        self.forget(job);
+    }
+
+    /// Takes the removals that found the queue full, as soon as what came before them was taken.
+    fn bury_late(&mut self, jobs_taken: u64) {
+        loop {
+            let mut late = self.shared.late_burials.lock();
+            if late.front().is_none_or(|(before, _)| *before > jobs_taken) {
+                return;
+            }
+            let next = late.pop_front();
+            drop(late);
+            if let Some((_, key)) = next {
+                self.work(&Job::Bury(key));
+            }
+        }
     }
 
     fn note(&self, done: io::Result<()>) {
@@ -164,17 +202,23 @@ impl Writer {
         self.record.clear();
         make(open.segment.layout, &mut self.record);
         let (offset, length) = (open.listing.end, self.record.len() as u64);
+        wait_for_turn(&mut self.pace, &self.shared, length);
         let Shared { counters, surroundings, .. } = &*self.shared;
         let write = || open.segment.write_at(&self.record, offset);
         counters.write_latency.time(&surroundings.stopwatch, write)?;
         open.listing.add(label, offset, length);
         open.listing.end += length;
         self.shared.bytes.fetch_add(length, Relaxed);
+        if open.listing.end - open.synced >= SYNC_BYTES {
+            open.sync(self.limits.keeps_page_cache)?;
+        }
         Ok(Place { segment: open.segment.id, offset, length })
     }
 
     fn close(&mut self) -> io::Result<()> {
-        self.open.take().map_or(Ok(()), |open| open.segment.finish(&open.listing))
+        let Some(mut open) = self.open.take() else { return Ok(()) };
+        open.segment.finish(&open.listing)?;
+        open.sync(self.limits.keeps_page_cache)
     }
 
     /// Makes room for a segment, then opens it.
@@ -183,8 +227,8 @@ impl Writer {
         let segment = Arc::new(Segment::create(&self.shared.path, self.next_id, now)?);
         self.next_id += 1;
         self.shared.segments.write().insert(segment.id, segment.clone());
-        let listing = Listing::new(segment.begin());
-        self.open = Some(Open { segment, listing });
+        let (listing, synced) = (Listing::new(segment.begin()), segment.begin());
+        self.open = Some(Open { segment, listing, synced });
         while self.shared.bytes.load(Relaxed) + self.limits.segment_bytes > self.size_bytes {
             if !self.reclaim_oldest()? {
                 break;
@@ -244,6 +288,27 @@ impl Writer {
     fn has_room(&self, length: u64) -> bool {
         self.open.as_ref().is_some_and(|open| open.listing.end + record_bytes(length) <= self.limits.segment_bytes)
     }
+}
+
+impl Open {
+    /// What was written since the last time reaches the disk: so the system never has much to write at once.
+    fn sync(&mut self, keeps_page_cache: bool) -> io::Result<()> {
+        self.segment.sync(self.synced, self.listing.end - self.synced, keeps_page_cache)?;
+        self.synced = self.listing.end;
+        Ok(())
+    }
+}
+
+/// Waits until so much may be written; not when the node ends.
+fn wait_for_turn(pace: &mut Option<Pace>, shared: &Shared, bytes: u64) {
+    let Some(pace) = pace else { return };
+    while !shared.is_ending.load(Relaxed) {
+        match pace.wait_us((shared.surroundings.stopwatch)()) {
+            0 => break,
+            wait_us => std::thread::park_timeout(Duration::from_micros(wait_us).min(PARKED_AT_MOST)),
+        }
+    }
+    pace.spend(bytes);
 }
 
 /// At most so many bytes has a record of that much meta and body.
