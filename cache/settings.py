@@ -54,7 +54,7 @@ class DiskSettings(BaseModel):
     )
     admission: Literal["always", "second-hit", "never"] = Field(
         "second-hit",
-        description="What is written, unless its site says otherwise: all that is stored, what is asked for again, or nothing.",
+        description="What is written, unless a site has its own: all that is stored, what is asked for again, nothing.",
     )
     segment_bytes: int = Field(
         64 * _MIB,
@@ -68,7 +68,7 @@ class DiskSettings(BaseModel):
         alias="write_rate",
         ge=0,
         le=1024 * _GIB,
-        description="What is written to each disk in a second at most; what finds the queue full is not. 0 is no bound.",
+        description="What is written to each disk in a second; what finds the queue full is not. 0 bounds nothing.",
     )
     page_cache: bool = Field(
         default=True,

@@ -7,8 +7,8 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use headland_cache::ledger::LedgerLimits;
 use headland_cache::{
-    Admission, Collapse, CollapseLimits, DiskTier, EarlyHints, Fields, KeyRef, Ledger, MemoryStore, Object, SearchVariance,
-    Standing, Uncacheable,
+    Admission, Collapse, CollapseLimits, DiskTier, EarlyHints, Fields, KeyRef, Ledger, MemoryStore, Object,
+    SearchVariance, Standing, Uncacheable,
 };
 use headland_origin::Client;
 use parking_lot::Mutex;

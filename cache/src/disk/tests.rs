@@ -365,7 +365,9 @@ fn keys_are_spread_over_the_volumes_and_found_there_again() {
     let (one, other) = (Scratch::new("one"), Scratch::new("other"));
     let tier = try_open(&[&one, &other], LIMITS).unwrap();
     let objects: Vec<_> = (0..60).map(|number| object(&format!("/{number}"), 100)).collect();
-    objects.iter().for_each(|object| tier.stored(object, Admission::Always));
+    for object in &objects {
+        tier.stored(object, Admission::Always);
+    }
     tier.close(LONG);
     assert!(tier.report().all(|volume| volume.records > 15), "each has about half");
     drop(tier);
@@ -393,7 +395,9 @@ fn a_volume_that_fails_leaves_the_others_alone() {
     // The next segment's name is taken: it cannot be created.
     std::fs::write(one.0.join(Segment::name(1)), b"").unwrap();
     let objects: Vec<_> = (0..60).map(|number| object(&format!("/{number}"), 100)).collect();
-    objects.iter().for_each(|object| tier.stored(object, Admission::Always));
+    for object in &objects {
+        tier.stored(object, Admission::Always);
+    }
     tier.close(LONG);
     assert_eq!(tier.report().map(|volume| volume.is_written).collect::<Vec<_>>(), [false, true]);
     assert!(tier.report().nth(1).unwrap().records > 15);
