@@ -85,6 +85,14 @@ impl<'a> StrongValidator<'a> {
         }
     }
 
+    /// Whether a whole is this representation: it has to say so.
+    pub fn is_of(self, answer: &Validators) -> bool {
+        match self {
+            StrongValidator::Tag(tag) => answer.etag == Some(tag),
+            StrongValidator::Modified(date) => answer.etag.is_none() && answer.last_modified == Some(date),
+        }
+    }
+
     /// Whether a 206 that answers such an If-Range belongs to this representation. It has to repeat the tag (RFC 9110
     /// section 15.3.7), but not the date.
     pub fn admits(self, answer: &Validators) -> bool {
@@ -237,5 +245,8 @@ mod tests {
         assert!(!StrongValidator::Tag(tag).admits(&answer(None, Some(old))));
         assert!(StrongValidator::Modified(old).admits(&answer(None, None)));
         assert!(!StrongValidator::Modified(old).admits(&answer(None, Some(sent))));
+        assert!(StrongValidator::Modified(old).is_of(&answer(None, Some(old))));
+        assert!(!StrongValidator::Modified(old).is_of(&answer(None, None)));
+        assert!(!StrongValidator::Tag(tag).is_of(&answer(Some(weak), None)));
     }
 }

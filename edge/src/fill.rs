@@ -32,7 +32,7 @@ use crate::forward::{OwnedLines, Purpose};
 use crate::node::Node;
 use crate::origin_fields::{OriginFields, take_over};
 use crate::partial::Pace;
-use crate::plan::Plan;
+use crate::plan::{Asks, Plan};
 use crate::queried;
 use crate::refill::{Place, Turn};
 use crate::snapshot::Site;
@@ -84,7 +84,7 @@ pub async fn run<F: OwnedLines + Clone + Send + Sync + 'static>(
     client: Client,
 ) {
     // A part is of use to the client that wants it only.
-    plan.wants_whole |= client.is_none();
+    plan.asks = if client.is_none() { plan.asks.max(Asks::Whole) } else { plan.asks };
     // Keeps the rules that concern what is fetched here.
     let _birth = Birth::now(&node.ledger);
     let Some(_turn) = take_turn(&node, &plan, &lead, client.is_some()).await else {

@@ -24,7 +24,7 @@ use crate::fetching;
 use crate::forward::OwnedLines;
 use crate::node::Node;
 use crate::pipe;
-use crate::plan::Plan;
+use crate::plan::{Asks, Plan};
 use crate::recoding;
 use reading::Reading;
 
@@ -37,8 +37,8 @@ mod pace;
 mod reading;
 mod version;
 
-/// Parts that are looked up before an answer to say whether all of them are stored; of a longer range it is not asked.
-const LOOKED_UP_MAX: u64 = 1024;
+/// Parts that are looked up before an answer, to see what is missing.
+const LOOKED_UP_MAX: usize = 1024;
 /// Pieces of an answer that goes out at once.
 const PIECES_MAX: u64 = 64;
 
@@ -78,7 +78,9 @@ pub async fn answer<F: OwnedLines + Clone + Send + Sync + 'static>(
     }
 }
 
-/// The bytes, and whether all of them are stored. Waits until the first of them are sure to come.
+/// The bytes, and whether all of them are stored. Waits until the first of them are sure to come, and until the origin
+/// has begun to give the first of those that are missing: whether it has another representation by now must show before
+/// anything is sent.
 async fn content<F: OwnedLines + Clone + Send + Sync + 'static>(
     node: &Arc<Node>,
     plan: &Plan<F>,
@@ -86,12 +88,21 @@ async fn content<F: OwnedLines + Clone + Send + Sync + 'static>(
     wanted: &Range<u64>,
     pace: Option<Pace>,
 ) -> Result<(Content, bool), Missed> {
-    let is_stored = pace.is_none() && version.is_stored(node, wanted, LOOKED_UP_MAX);
-    if is_stored && let Some(pieces) = here(node, version, wanted) {
+    let is_new = pace.is_some();
+    let missing = version.missing(node, wanted, LOOKED_UP_MAX).filter(|_| !is_new);
+    if !is_new
+        && missing.is_none()
+        && let Some(pieces) = here(node, version, wanted)
+    {
         return Ok((Content::Parts(pieces), true));
     }
     let mut reading = Reading::new(node.clone(), Box::new(plan.clone()), version.clone(), wanted.clone(), pace);
+    if let Some(at) = missing {
+        reading.make_sure(at).await?;
+    }
     let first = reading.open().await?;
+    // What the disk has of a part need not be what is wanted.
+    let is_stored = missing.is_none() && !reading.is_fetching();
     let (sender, reader) = pipe::channel();
     tokio::spawn(async move {
         tokio::select! {
@@ -125,7 +136,7 @@ fn again<'a, F: OwnedLines + Clone + Send + Sync + 'static>(
 ) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
     node.forget_object(whole);
     plan.stored = None;
-    plan.wants_whole = true;
+    plan.asks = Asks::WholeAsOne;
     plan.outcome = Outcome::Miss(MissReason::Partial);
     Box::pin(async move {
         if let Some(key) = plan.key.clone() {

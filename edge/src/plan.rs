@@ -51,14 +51,24 @@ pub struct Plan<F> {
     pub stored: Option<(Arc<Object>, Standing)>,
     /// Memory has nothing, and the disk has not been asked yet.
     pub on_disk: bool,
-    /// Whatever range the client asks for, the origin is asked for all.
-    pub wants_whole: bool,
+    pub asks: Asks,
     /// A rule makes the body part of the key; it has not been read yet.
     pub keyed_by_body: bool,
     /// The body that is part of the key.
     pub posted: Option<Bytes>,
     /// Where the origin's interim answers go, when somebody waits for them.
     pub interim: Option<Interim>,
+}
+
+/// What a fill asks for and keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Asks {
+    /// The range that the client wants, if it wants one.
+    Part,
+    /// The whole, whatever the client wants; what is too long for one object is kept in parts.
+    Whole,
+    /// The whole, and nothing is kept in parts: the origin has just failed to give some that fit.
+    WholeAsOne,
 }
 
 /// A range of a representation, and the condition under which the client has use for it.
@@ -194,7 +204,7 @@ impl<F: OwnedLines> Plan<F> {
     /// The part that a fill asks the origin for, as the client does: one range of what is not stored whole.
     pub fn part_wanted(&self) -> Option<PartWanted<'_>> {
         let is_whole = self.stored.as_ref().is_some_and(|(object, _)| !object.body.is_apart());
-        if self.wants_whole || is_whole || self.posted.is_some() || self.method != Method::GET {
+        if self.asks != Asks::Part || is_whole || self.posted.is_some() || self.method != Method::GET {
             return None;
         }
         let facts = RequestFacts::gather(&self.method, &self.fields);

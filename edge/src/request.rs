@@ -27,7 +27,7 @@ use crate::deliver;
 use crate::forward::{self, OwnedLines};
 use crate::metrics::Protocol;
 use crate::node::Node;
-use crate::plan::Plan;
+use crate::plan::{Asks, Plan};
 use crate::purge::PurgeRequest;
 use crate::recoding;
 use crate::rules::{Decided, Verdict};
@@ -294,7 +294,7 @@ impl<'r, F: OwnedLines + Clone> Routed<'r, F> {
             outcome,
             stored: None,
             on_disk: false,
-            wants_whole: false,
+            asks: Asks::Part,
             keyed_by_body: false,
             posted: None,
             interim: None,

@@ -363,3 +363,20 @@ def test_the_fetch_stops_when_its_client_leaves(client: Client, origin: Scripted
     with transfer:
         transfer.until(b"\r\n\r\n")
     assert stopped.wait(WAIT_S)
+
+
+def test_an_origin_that_announces_ranges_and_gives_none_is_passed_through(
+    client: Client, origin: ScriptedOrigin, path: str
+) -> None:
+    source = Source(LARGE)
+
+    def script(exchange: Exchange) -> None:
+        exchange.begin(200, source.fields, len(LARGE))
+        exchange.send(LARGE[: PART // 2] if exchange.number == 1 else LARGE)
+        if exchange.number == 1:
+            exchange.cut()
+
+    origin.at(path, script)
+    assert client.get(path).ended != 0
+    assert client.get(path).body == LARGE
+    assert len(origin.asked(path)) < 6

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use headland_cache::conditional::Validators;
 use headland_cache::object::Parts;
 use headland_cache::partial::{ContentRange, StrongValidator};
+use headland_cache::range::{Selection, select};
 use headland_cache::stored_fields::storable;
-use headland_cache::{Admitted, Body, Fields, Lead, Object, Refusal, StoredHead, groups};
+use headland_cache::{Admitted, Body, Fields, Lead, Object, Refusal, RequestFacts, StoredHead, groups};
 use headland_origin::Response;
 use http::StatusCode;
 
@@ -18,29 +19,42 @@ use crate::forward::OwnedLines;
 use crate::node::Node;
 use crate::origin_fields::{OriginFields, take_over};
 use crate::partial::{Fetch, Version, pace};
-use crate::plan::Plan;
+use crate::plan::{Asks, Plan};
 
 /// Which bytes of the whole the response brings, where it is to be stored in parts.
 pub(super) fn range<F: OwnedLines>(plan: &Plan<F>, response: &Response, asked: Asked) -> Option<ContentRange> {
-    if !plan.site.partial_content || plan.posted.is_some() {
+    if !plan.site.partial_content || plan.posted.is_some() || plan.asks == Asks::WholeAsOne {
         return None;
     }
     match response.status {
-        StatusCode::PARTIAL_CONTENT => part(plan, response),
+        StatusCode::PARTIAL_CONTENT => part(plan, response, asked),
         StatusCode::OK => long_whole(plan, response, asked),
         _ => None,
     }
 }
 
 /// A 206 with one part of a whole of known length, which was asked for.
-fn part<F: OwnedLines>(plan: &Plan<F>, response: &Response) -> Option<ContentRange> {
+fn part<F: OwnedLines>(plan: &Plan<F>, response: &Response, asked: Asked) -> Option<ContentRange> {
     plan.part_wanted()?;
     let fields = OriginFields(&response.headers);
     let mut lines = fields.named("content-range");
     let range = ContentRange::parse(lines.next()?)?;
     let bytes = range.bytes();
     let is_alone = lines.next().is_none();
-    (is_alone && response.length.is_none_or(|length| length == bytes.end - bytes.start)).then_some(range)
+    let is_whole = is_alone && response.length.is_none_or(|length| length == bytes.end - bytes.start);
+    (is_whole && is_enough(plan, &Validators::of(&fields), range, asked)).then_some(range)
+}
+
+/// Whether the client can be given what it wants of it: what cannot be completed has to hold all of that.
+fn is_enough<F: OwnedLines>(plan: &Plan<F>, validators: &Validators, range: ContentRange, asked: Asked) -> bool {
+    if StrongValidator::of(validators, asked.response_time).is_some() {
+        return true;
+    }
+    let facts = RequestFacts::gather(&plan.method, &plan.fields);
+    match select(&facts, 200, validators, asked.response_time, range.total) {
+        Selection::Part { first, last } => range.first <= first && last <= range.last,
+        _ => false,
+    }
 }
 
 /// A whole that is too long to be kept as one, of an origin that can give its parts again.

@@ -26,6 +26,8 @@ use super::version::{Held, Version};
 
 /// How often an origin that breaks off within one part is asked for the rest.
 const RESUMES_MAX: u32 = 3;
+/// How often within one part it may give less than it was asked for.
+const SHORT_ANSWERS_MAX: u32 = 64;
 
 /// Why bytes did not come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,8 +126,8 @@ impl<F: OwnedLines> Fetch<F> {
         self.plan.outcome
     }
 
-    /// Asks for a range of this version; the answer may end earlier, and says where.
-    async fn ask(&self, bytes: Range<u64>) -> Result<(ResponseBody, u64), Missed> {
+    /// Asks for a range of this version; the answer may bring less or all, and says which bytes.
+    async fn ask(&self, bytes: Range<u64>) -> Result<(ResponseBody, Range<u64>), Missed> {
         // RFC 9111 section 3.4: without a strong validator nothing can be joined.
         let validator = self.version.validator().ok_or(Missed::Changed)?;
         let mut request = self.plan.request(Purpose::Fill, RequestBody::Empty);
@@ -142,29 +144,29 @@ impl<F: OwnedLines> Fetch<F> {
             Missed::Failed(Broken { error: error.proxy_status_error(), timeout: error.is_timeout() })
         })?;
         self.node.metrics.here().origin_ttfb.record(response.first_byte_micros);
-        let end = self.end_of(&response, &bytes)?;
-        Ok((response.body, end))
+        let brought = self.bytes_of(&response, &bytes)?;
+        Ok((response.body, brought))
     }
 
-    /// Where a 206 ends that begins as was asked and is of this version.
-    fn end_of(&self, response: &Response, asked: &Range<u64>) -> Result<u64, Missed> {
+    /// Which bytes of this version an answer brings: a 206 those from the first that was asked for on; a 200 all, where
+    /// the origin does not give parts (RFC 9110 section 14.2 leaves it the choice).
+    fn bytes_of(&self, response: &Response, asked: &Range<u64>) -> Result<Range<u64>, Missed> {
         if response.status.is_server_error() || response.status == StatusCode::TOO_MANY_REQUESTS {
             return Err(Missed::Failed(Broken { error: "destination_unavailable", timeout: false }));
         }
-        let range = response.headers.get("content-range").and_then(ContentRange::parse);
         let fields = OriginFields(&response.headers);
-        let belongs = self.version.validator().is_some_and(|validator| validator.admits(&Validators::of(&fields)));
-        match range {
-            Some(range)
-                if response.status == StatusCode::PARTIAL_CONTENT
-                    && belongs
-                    && (range.first, range.total) == (asked.start, self.version.total())
-                    && range.last < asked.end =>
-            {
-                Ok(range.last + 1)
+        let (answer, total) = (Validators::of(&fields), self.version.total());
+        let validator = self.version.validator().ok_or(Missed::Changed)?;
+        let bytes = match response.status {
+            StatusCode::PARTIAL_CONTENT if validator.admits(&answer) => {
+                let range = response.headers.get("content-range").and_then(ContentRange::parse);
+                range.filter(|range| range.total == total).map(ContentRange::bytes)
             }
-            _ => Err(Missed::Changed),
-        }
+            StatusCode::OK if validator.is_of(&answer) && response.length == Some(total) => Some(0..total),
+            _ => None,
+        };
+        let is_meant = |bytes: &Range<u64>| bytes.start == asked.start && bytes.end <= asked.end;
+        bytes.filter(|bytes| is_meant(bytes) || bytes.end - bytes.start == total).ok_or(Missed::Changed)
     }
 }
 
@@ -215,31 +217,45 @@ struct Stream<'f, F> {
     /// Of the last frame.
     rest: Bytes,
     at: u64,
+    /// Bytes of this answer that come before.
+    surplus: u64,
     /// Where this answer ends.
     ends: u64,
     end: u64,
     asked_at: u64,
-    left: u32,
+    resumes: u32,
+    short: u32,
 }
 
 impl<'f, F: OwnedLines> Stream<'f, F> {
     fn of(fetch: &'f Fetch<F>, body: ResponseBody, range: Range<u64>) -> Self {
         let Range { start, end } = range;
-        Stream { fetch, body, rest: Bytes::new(), at: start, ends: end, end, asked_at: start, left: RESUMES_MAX }
+        let (resumes, short) = (RESUMES_MAX, SHORT_ANSWERS_MAX);
+        let rest = Bytes::new();
+        Stream { fetch, body, rest, at: start, surplus: 0, ends: end, end, asked_at: start, resumes, short }
     }
 
     async fn open(fetch: &'f Fetch<F>, at: u64, end: u64) -> Result<Self, Missed> {
-        let (body, ends) = fetch.ask(at..end).await?;
-        Ok(Stream { ends, ..Stream::of(fetch, body, at..end) })
+        let (body, brought) = fetch.ask(at..end).await?;
+        Ok(Stream { surplus: at - brought.start, ends: brought.end, ..Stream::of(fetch, body, at..end) })
     }
 
     /// Some of the bytes before `limit`, where there are any.
     async fn next(&mut self, limit: u64) -> Result<Bytes, Missed> {
         while self.rest.is_empty() {
             self.rest = match self.frame().await {
-                Ok(Some(data)) => data,
-                Ok(None) => self.continued(Broken::INCOMPLETE).await?,
-                Err(broken) => self.continued(broken).await?,
+                Ok(Some(mut data)) => {
+                    let before = self.surplus.min(data.len() as u64);
+                    self.surplus -= before;
+                    data.split_off(before as usize)
+                }
+                // RFC 9110 section 15.3.7: a server may give less than was asked for, and says so.
+                Ok(None) if self.at == self.ends && self.at > self.asked_at && self.short > 0 => {
+                    self.short -= 1;
+                    self.go_on().await?
+                }
+                Ok(None) => self.resume(Broken::INCOMPLETE).await?,
+                Err(broken) => self.resume(broken).await?,
             };
             if self.at + self.rest.len() as u64 > self.ends {
                 return Err(Missed::Failed(Broken::INCOMPLETE));
@@ -268,15 +284,21 @@ impl<'f, F: OwnedLines> Stream<'f, F> {
         }
     }
 
-    /// Asks for what this answer did not bring. Nothing of the new one is there yet.
-    async fn continued(&mut self, broken: Broken) -> Result<Bytes, Missed> {
-        if self.at >= self.asked_at + PART_BYTES {
-            self.left = RESUMES_MAX;
-        }
-        self.left = self.left.checked_sub(1).ok_or(Missed::Failed(broken))?;
-        self.asked_at = self.at;
-        (self.body, self.ends) = self.fetch.ask(self.at..self.end).await?;
+    /// Asks for what an answer that broke off did not bring.
+    async fn resume(&mut self, broken: Broken) -> Result<Bytes, Missed> {
+        self.resumes = self.resumes.checked_sub(1).ok_or(Missed::Failed(broken))?;
         self.fetch.node.metrics.here().resumed.bump();
+        self.go_on().await
+    }
+
+    /// Asks for the rest. Nothing of it is there yet.
+    async fn go_on(&mut self) -> Result<Bytes, Missed> {
+        if self.at >= self.asked_at + PART_BYTES {
+            (self.resumes, self.short) = (RESUMES_MAX, SHORT_ANSWERS_MAX);
+        }
+        self.asked_at = self.at;
+        let (body, brought) = self.fetch.ask(self.at..self.end).await?;
+        (self.body, self.surplus, self.ends) = (body, self.at - brought.start, brought.end);
         Ok(Bytes::new())
     }
 }

@@ -53,6 +53,23 @@ impl<F: OwnedLines + Clone + Send + Sync + 'static> Reading<F> {
         Reading { node, plan, version, left: wanted, pace }
     }
 
+    /// Whether the origin was asked for this client.
+    pub fn is_fetching(&self) -> bool {
+        self.pace.is_some()
+    }
+
+    /// Waits until the part with the byte at `at` has begun to come.
+    pub async fn make_sure(&mut self, at: u64) -> Result<(), Missed> {
+        let part = self.version.part(at);
+        let wanted = at..part.bytes().end.min(self.left.end);
+        let key = self.version.key(part);
+        match self.node.collapse.join(key.as_ref(), 0) {
+            Join::Crowded => Ok(()),
+            Join::Follow(follower) => self.follow(follower, &wanted).await.map(drop),
+            Join::Lead(lead) => self.lead(lead, &key, &wanted).await.map(drop),
+        }
+    }
+
     /// Sends everything, beginning with a segment that is open.
     pub async fn run(mut self, first: Segment, pipe: &Sender) {
         let mut segment = first;

@@ -88,16 +88,17 @@ impl Version {
         Some(Held::new(complete.body.clone(), 0..self.total()))
     }
 
-    /// Whether a range is in memory or, in part, on disk. False for one of more than `parts_max` parts.
-    pub fn is_stored(&self, node: &Node, wanted: &Range<u64>, parts_max: u64) -> bool {
-        let parts = self.parts(wanted.clone());
-        parts.clone().count() as u64 <= parts_max
-            && parts.into_iter().all(|part| {
-                let bytes = part.bytes();
-                let wanted = bytes.start.max(wanted.start)..bytes.end.min(wanted.end);
-                let held = self.held(node, part);
-                held.map_or_else(|| self.may_be_on_disk(node, part), |held| covers(&held.run, &wanted))
-            })
+    /// The first byte of a range that is neither in memory nor, perhaps, on disk. Only so many parts are looked at: what
+    /// comes behind them counts as missing.
+    pub fn missing(&self, node: &Node, wanted: &Range<u64>, parts_max: usize) -> Option<u64> {
+        let mut parts = self.parts(wanted.clone()).enumerate();
+        let (_, part) = parts.find(|(at, part)| {
+            let bytes = part.bytes();
+            let wanted = bytes.start.max(wanted.start)..bytes.end.min(wanted.end);
+            let is_held = |held: Held| covers(&held.run, &wanted);
+            *at >= parts_max || !self.held(node, *part).map_or_else(|| self.may_be_on_disk(node, *part), is_held)
+        })?;
+        Some(part.bytes().start.max(wanted.start))
     }
 
     /// Whether some of a part is there, or may be.
