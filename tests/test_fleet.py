@@ -169,6 +169,10 @@ def test_a_gap_that_nobody_keeps_empties_the_node(fleet, bus, tmp_path):
     fleet[1].start()
     assert fleet[1].client.recent(1)[0].document["type"] == "all"
     assert fleet[1].metric("gaps") == 1
+    # Those that ran meanwhile notice it as well, and the fleet is whole again.
+    until(lambda: all(node.metric("gaps") == 1 for node in fleet))
+    until(lambda: all(node.metric("nodes") == len(NODES) for node in fleet))
+    assert fleet[0].client.purge("tag", ["y"], wait_s=10).state == "applied"
 
 
 def test_what_the_servers_lost_is_given_to_them_again_and_reaches_who_was_away(fleet, bus, tmp_path):

@@ -192,14 +192,14 @@ class Member:
             self.connected = True
             if self._cursor.identity != state.identity or self._cursor.sequence + 1 < state.first:
                 await self._start_empty(state.identity, state.last)
-            if self._cursor.sequence > state.last:
+            elif max(self._cursor.sequence, self._publisher.sequence) > state.last:
                 await self._rewind(state)
             # Once up to date, the newest need not be read again after every reconnection.
             settled = self._cursor.sequence if self._caught_up.is_set() else self._cursor.settled
             after = max(state.first - 1, self._cursor.since, settled)
             if after >= state.last:
                 self._caught_up.set()
-            async for batch in self._transport.read(after):
+            async for batch in self._transport.read(after, state.identity):
                 await self._take(batch, state.last)
 
     async def _take(self, batch: Sequence[Delivered], last: int) -> None:
@@ -287,6 +287,7 @@ class Member:
         draft = Draft("all", ("",), False, GAP_ORIGIN, "", _now_ms(), origin=GAP_ORIGIN)
         await self._journal.submit_on_loop(draft)
         self._cursor = Cursor(identity, last, last, self._publisher.published)
+        self._publisher.sequence = 0
         self.sequence = last
         await asyncio.to_thread(self._file.save, self._cursor)
 
@@ -356,7 +357,7 @@ class Member:
         self._blocks.cut(state.last)
         first = max(state.first, state.last - COMPARED_MESSAGES + 1)
         if first <= state.last:
-            async for batch in self._transport.read(first - 1):
+            async for batch in self._transport.read(first - 1, state.identity):
                 await self._take(batch, state.last)
                 if batch[-1].sequence >= state.last:
                     break
@@ -366,9 +367,12 @@ class Member:
         """The stream ends before what was read of it: its servers lost the newest messages."""
         log.warning("fleet: the stream has lost its newest messages; own purges are published again")
         self._blocks.cut(state.last)
+        sequence = min(self._cursor.sequence, state.last)
         settled = min(self._cursor.settled, max(0, state.last - COMPARED_MESSAGES))
-        self._cursor = replace(self._cursor, sequence=state.last, settled=settled)
-        self.sequence = state.last
+        since = min(self._cursor.since, state.last)
+        self._cursor = replace(self._cursor, sequence=sequence, settled=settled, since=since)
+        self.sequence = sequence
+        self._publisher.sequence = 0
         newest = self._journal.recent(NEWEST_PURGES_KEPT)
         self._publish_again({record.id for record in newest if not record.origin})
 

@@ -105,9 +105,18 @@ class NatsTransport:
         self._client = self._js = None
 
     async def state(self) -> StreamState:
-        """What the stream holds now."""
+        """What the stream holds now; it is made when it is gone."""
+        # Before asking, so that reading ends when the connection is another than that of the answer.
+        self._reconnected.clear()
+        return await self._look()
+
+    async def _look(self) -> StreamState:
         with _translated():
-            info = await self._jetstream.stream_info(self._stream)
+            try:
+                info = await self._jetstream.stream_info(self._stream)
+            except js_errors.NotFoundError:
+                await self._make()
+                info = await self._jetstream.stream_info(self._stream)
         return StreamState(str(info.created), info.state.first_seq, info.state.last_seq)
 
     async def publish(self, data: bytes, message_id: str) -> int:
@@ -117,10 +126,11 @@ class NatsTransport:
             stored = await self._jetstream.publish(subject, data, headers={"Nats-Msg-Id": message_id})
         return int(stored.seq)
 
-    async def read(self, after: int) -> AsyncIterator[list[Delivered]]:
-        """Messages behind a number, until the connection is another."""
-        self._reconnected.clear()
+    async def read(self, after: int, identity: str) -> AsyncIterator[list[Delivered]]:
+        """Messages behind a number, until the connection or the stream is another."""
         while not self._reconnected.is_set():
+            if (state := await self._look()).identity != identity or state.last < after:
+                return
             with _translated():
                 subscription = await self._subscribe(after)
             try:
@@ -129,7 +139,7 @@ class NatsTransport:
                     if batch:
                         after = batch[-1].sequence
                         yield batch
-                    elif (await self.state()).last > after:
+                    elif (await self._look()).last != after:
                         break
             finally:
                 with contextlib.suppress(Exception):

@@ -49,6 +49,8 @@ class Publisher:
         """Own purges up to this epoch are safe with the transport."""
         self.count = 0
         """Purges that the transport has taken."""
+        self.sequence = 0
+        """The newest message of this node in the stream, as the transport said."""
         self._node = node
         self._transport = transport
         self._journal = journal
@@ -116,7 +118,7 @@ class Publisher:
         self._sent_epoch = last
 
     def _acknowledge(self, sent: _Sent) -> None:
-        sent.task.result()
+        self.sequence = sent.task.result()
         if not self._again:
             self.begin_behind(sent.last_epoch)
         self.count += sent.purges

@@ -57,10 +57,10 @@ class Transport(Protocol):
     async def publish(self, data: bytes, message_id: str) -> int:
         """Put a message into the stream, once per id; the answer, its number, comes when it is safe there."""
 
-    def read(self, after: int) -> AsyncIterator[list[Delivered]]:
-        """Messages behind a number, as they come, in batches.
+    def read(self, after: int, identity: str) -> AsyncIterator[list[Delivered]]:
+        """Messages behind a number of the stream of this identity, as they come, in batches.
 
-        Ends when the connection was another meanwhile: the stream may not be the one it was; its state is to be asked.
+        Ends when the stream may not be the one it was, as after every reconnection: its state is to be asked again.
         """
 
     async def tell(self, data: bytes) -> None:
