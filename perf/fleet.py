@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import http.client
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import orjson
 
-from perf import purges, template
+from perf import purges, template, wan
 from perf.errors import NotAvailableError, WrongAnswerError
 from perf.machine import Cores, find_program
 from perf.process import Process, free_ports
@@ -29,10 +29,11 @@ SETTLE_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """Where something stands: the words that start a program there, its address for others, and the bus's for it."""
+    """Where a node stands: the words that start a program there, the bus's address from there, and its namespace."""
 
     prefix: tuple[str, ...] = ()
     bus: str = "127.0.0.1"
+    space: str = ""
 
 
 class Bus:
@@ -121,6 +122,8 @@ class Node:
 
     def _asked(self, path: str, body: bytes | None = None) -> bytes:
         with closing(http.client.HTTPConnection("127.0.0.1", self.admin, timeout=purges.TIMEOUT_S)) as connection:
+            with wan.inside(self._spot.space) if self._spot.space else nullcontext():
+                connection.connect()
             fields = {"Authorization": f"Bearer {purges.TOKEN}", "Content-Type": "application/json"}
             connection.request("POST" if body else "GET", path, body, fields)
             answer = connection.getresponse()

@@ -52,20 +52,57 @@ def up(link: Link, folder: Path, cores: tuple[int, ...]) -> Iterator[Wan]:
     program = _compiled(folder)
     with contextlib.ExitStack() as stack:
         for space in (near, far):
-            _ip("netns", "add", space)
-            stack.callback(_ip, "netns", "delete", space)
+            _space(stack, space)
         numbers = (f"{link.delay_ms:g}", f"{link.loss_percent:g}", f"{link.mbit:g}")
-        command = pinned(cores, [str(program), near, NEAR_ADDRESS, far, FAR_ADDRESS, *numbers])
-        wire = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
-        stack.callback(wire.kill)
-        if wire.stdout is None or wire.stdout.readline() != b"ready\n":
-            raise NotAvailableError(f"no link: {wire.stderr.read().decode() if wire.stderr else ''}")
-        stack.enter_context(_inside(near))
+        _wire(stack, pinned(cores, [str(program), near, NEAR_ADDRESS, far, FAR_ADDRESS, *numbers]))
+        stack.enter_context(inside(near))
         yield Wan(NEAR_ADDRESS, FAR_ADDRESS, ("ip", "netns", "exec", far))
 
 
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One end of a star: its namespace, the words that start a program there, and the hub's address from there."""
+
+    space: str
+    prefix: tuple[str, ...]
+    hub: str
+
+
 @contextmanager
-def _inside(space: str) -> Iterator[None]:
+def star(link: Link, arms: int, folder: Path, cores: tuple[int, ...]) -> Iterator[tuple[tuple[str, ...], list[Arm]]]:
+    """A hub with a link to each of some namespaces; the words that start a program at the hub, and the arms."""
+    if os.geteuid() != 0:
+        raise NotAvailableError("network namespaces need root")
+    program = _compiled(folder)
+    hub = f"headland-hub-{os.getpid()}"
+    with contextlib.ExitStack() as stack:
+        _space(stack, hub)
+        found = []
+        for number in range(1, arms + 1):
+            space = f"headland-arm{number}-{os.getpid()}"
+            _space(stack, space)
+            near, far = f"10.77.{number}.1", f"10.77.{number}.2"
+            numbers = (f"{link.delay_ms:g}", f"{link.loss_percent:g}", f"{link.mbit:g}")
+            _wire(stack, pinned(cores, [str(program), hub, near, space, far, *numbers]))
+            found.append(Arm(space, ("ip", "netns", "exec", space), near))
+        yield ("ip", "netns", "exec", hub), found
+
+
+def _space(stack: contextlib.ExitStack, name: str) -> None:
+    _ip("netns", "add", name)
+    stack.callback(_ip, "netns", "delete", name)
+
+
+def _wire(stack: contextlib.ExitStack, command: list[str]) -> None:
+    wire = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+    stack.callback(wire.kill)
+    if wire.stdout is None or wire.stdout.readline() != b"ready\n":
+        raise NotAvailableError(f"no link: {wire.stderr.read().decode() if wire.stderr else ''}")
+
+
+@contextmanager
+def inside(space: str) -> Iterator[None]:
+    """This thread in a namespace, until the block ends; sockets stay in the one where they were made."""
     with Path("/proc/self/ns/net").open("rb") as home, Path(f"/run/netns/{space}").open("rb") as there:
         _setns(there.fileno())
         try:

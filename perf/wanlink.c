@@ -73,11 +73,11 @@ static int device(const char *space, const char *address, const char *peer) {
     int tun = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (tun < 0) die("/dev/net/tun");
     struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI};
-    strcpy(request.ifr_name, "wan0");
+    strcpy(request.ifr_name, "wan%d"); /* the first that is free there: several links may end in one namespace */
     if (ioctl(tun, TUNSETIFF, &request)) die("TUNSETIFF");
     snprintf(command, sizeof command,
-             "ip link set lo up && ip address add %s peer %s dev wan0 && ip link set wan0 up mtu %d txqueuelen 10000",
-             address, peer, MTU);
+             "ip link set lo up && ip address add %s peer %s dev %s && ip link set %s up mtu %d txqueuelen 10000",
+             address, peer, request.ifr_name, request.ifr_name, MTU);
     if (system(command)) die("ip");
     return tun;
 }
