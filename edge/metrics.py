@@ -282,6 +282,12 @@ def _doors(document: Document) -> Iterator[Metric]:
 def _quic(document: Document) -> Iterator[Metric]:
     quic = document["quic"]
     yield _counter("quic_retries", "Clients that had to prove their address before a handshake.", quic["retries"])
+    yield _counters(
+        "quic_early_requests",
+        "Requests in TLS early data, by when they were answered.",
+        "answered",
+        {"at-once": quic["early_answered"], "after-handshake": quic["early_waited"]},
+    )
     yield _counter("quic_migrations", "Addresses that clients moved to and proved.", quic["migrations"])
     yield _counters(
         "quic_datagrams", "UDP datagrams.", "way", {"out": quic["datagrams_sent"], "in": quic["datagrams_received"]}

@@ -12,9 +12,10 @@ from typing import Any, cast
 
 from aioquic.asyncio.client import connect
 from aioquic.asyncio.protocol import QuicConnectionProtocol
-from aioquic.h3.connection import H3_ALPN, H3Connection
+from aioquic.h3.connection import H3_ALPN, H3Connection, H3Stream
 from aioquic.h3.events import DataReceived, H3Event, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, QuicEvent, StreamReset
 
 from edge.probe import ProbeError, Reading, Request, certificate_facts, since_ms
@@ -44,17 +45,31 @@ class Answer:
         return next((value for known, value in self.headers if known == name), None)
 
 
+class _Http(H3Connection):
+    """aioquic takes the length that HEAD tells for that of a body which should have come (RFC 9110 section 8.6)."""
+
+    def __init__(self, quic: QuicConnection) -> None:
+        super().__init__(quic)
+        self.heads: set[int] = set()
+
+    def _check_content_length(self, stream: H3Stream) -> None:
+        if stream.stream_id not in self.heads:
+            super()._check_content_length(stream)
+
+
 class Http3Client(QuicConnectionProtocol):
     """A connection that asks."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._http = H3Connection(self._quic)
+        self._http = _Http(self._quic)
         self._answers: dict[int, Answer] = defaultdict(Answer)
 
     def begin(self, method: str, authority: str, target: str, fields: Fields = (), body: bytes | None = None) -> Answer:
         """Send a request; the answer fills as it comes."""
         stream = self._quic.get_next_available_stream_id()
+        if method == "HEAD":
+            self._http.heads.add(stream)
         pseudo = [(":method", method), (":scheme", "https"), (":authority", authority), (":path", target)]
         length = [("content-length", str(len(body)))] if body is not None else []
         lines = [(name.lower().encode(), value.encode()) for name, value in (*pseudo, *fields, *length)]

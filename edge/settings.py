@@ -136,6 +136,18 @@ class ListenSettings(BaseModel):
         default=False,
         description="Whether the https addresses also serve HTTP/3, on UDP; answers there say so by Alt-Svc.",
     )
+    early_data: bool = Field(
+        default=False,
+        description="Whether HTTP/3 takes TLS early data: GET and HEAD of what is fresh in the cache are answered"
+        " before the handshake ends, all others after it. Sessions are then kept in memory, each for one use.",
+    )
+    alt_svc_ms: int = Field(
+        86_400 * _SECOND_MS,
+        alias="alt_svc_time",
+        ge=0,
+        le=365 * 24 * _HOUR_MS,
+        description='How long clients may remember that HTTP/3 is served; "0s" does not tell them.',
+    )
 
 
 class TlsSettings(BaseModel):

@@ -26,6 +26,8 @@ def to_snapshot(settings: Settings, materials: Materials) -> bytes:
                     "address": address.replace("localhost", "127.0.0.1"),
                     "kind": kind,
                     "http3": settings.listen.http3 and kind == "https",
+                    "early_data": settings.listen.early_data,
+                    "alt_svc_ms": settings.listen.alt_svc_ms,
                 }
                 for kind, addresses in (("http", settings.listen.http), ("https", settings.listen.https))
                 for address in addresses

@@ -96,9 +96,16 @@ class Transfer:
 class Client:
     """Asks one node by one version of HTTP."""
 
+    scheme = "http"
+    usual_port = 80
+
     def __init__(self, address: str, version: str) -> None:
         self.address = address
         self.version = version
+
+    def url(self, path: str) -> str:
+        """What is asked for by a path."""
+        return f"{self.scheme}://{self.address}{path}"
 
     def start(
         self,
@@ -119,7 +126,7 @@ class Client:
             arguments += ["--data-binary", body]
         for field in (*([f"Host: {host}"] if host else []), *fields):
             arguments += ["--header", field]
-        return Transfer([*arguments, *extra, f"http://{self.address}{path}"])
+        return Transfer([*arguments, *extra, self.url(path)])
 
     def get(self, path: str, *fields: str, **options: object) -> Answer:
         """A whole answer."""

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.certificates import Identity
+
 ROOT = Path(__file__).parents[1]
 START_S = 30.0
 """Seconds until a node must have said that it serves."""
@@ -27,15 +29,20 @@ TOKEN = "a-token-for-tests"
 """What the token of `preamble` is; processes are given it as HEADLAND_TOKEN unless told otherwise."""
 
 
-def preamble(*, admin: bool = False, **node: str | int) -> str:
+def preamble(*, admin: bool = False, secure: Identity | None = None, **node: str | int) -> str:
     """The tables that every test's configuration begins with: the node, one door on a free port, the admin address.
 
-    With `admin` that listens as well and has one token; `node` are further keys of its table.
+    With `admin` that listens as well and has one token; with `secure` there is a door for TLS and HTTP/3, too;
+    `node` are further keys of its table.
     """
     keys = {"name": "pop1", "workers": 2, **node}
     lines = ["[node]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
     lines += ["[listen]", 'http = "127.0.0.1:0"', "[admin]", 'state_dir = "state"']
     lines += ['listen = "127.0.0.1:0"', ADMIN_TOKEN] if admin else ['listen = "off"']
+    if secure is not None:
+        at = lines.index("[admin]")
+        lines[at:at] = ['https = "127.0.0.1:0"', "http3 = true"]
+        lines += ["[[tls]]", f'cert = "{secure.cert_file}"', f'key = "{secure.key_file}"']
     return "\n".join(lines) + "\n"
 
 

@@ -223,10 +223,13 @@ async def client(
     made: QuicConfiguration | None = None,
     tickets: list[SessionTicket] | None = None,
     window: int | None = None,
+    *,
+    early: bool = False,
 ) -> AsyncIterator[Quic]:
     """A connection to a node.
 
-    Session tickets that come are appended to `tickets`; `window` is how many bytes of an answer it lets come.
+    Session tickets that come are appended to `tickets`; `window` is how many bytes of an answer it lets come; one that
+    is `early` does not wait for the handshake.
     """
     host, port = places["https"].split(":")
     keep = tickets.append if tickets is not None else None
@@ -234,6 +237,7 @@ async def client(
         host,
         int(port),
         configuration=made or settings(),
+        wait_connected=not early,
         create_protocol=partial(Quic, window=window),
         session_ticket_handler=keep,
     ) as connected:

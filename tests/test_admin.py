@@ -77,6 +77,8 @@ METRICS = {
     "tls_handshakes": {"full": 0, "resumed": 0, "failed": 0},
     "quic": {
         "retries": 1,
+        "early_answered": 4,
+        "early_waited": 1,
         "migrations": 2,
         "datagrams_sent": 30,
         "sends": 10,

@@ -111,6 +111,8 @@ def document(**changes: object) -> dict:
         "tls_handshakes": {"full": 4, "resumed": 3, "failed": 1},
         "quic": {
             "retries": 1,
+            "early_answered": 4,
+            "early_waited": 1,
             "migrations": 2,
             "datagrams_sent": 30,
             "sends": 10,
@@ -222,6 +224,7 @@ def samples():
         ("tls_handshakes_total", {"resumed": "no"}, 4),
         ("tls_handshake_failures_total", {}, 1),
         ("quic_retries_total", {}, 1),
+        ("quic_early_requests_total", {"answered": "at-once"}, 4),
         ("quic_migrations_total", {}, 2),
         ("quic_datagrams_total", {"way": "out"}, 30),
         ("quic_sends_total", {}, 10),

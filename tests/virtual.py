@@ -37,6 +37,11 @@ class VirtualNode:
         self.node.drain(DRAIN_MS)
 
     @property
+    def places(self) -> dict[str, str]:
+        """The address of its first door of each kind."""
+        return dict(reversed(self.node.addresses()))
+
+    @property
     def address(self) -> str:
         """`ip:port` of its first door."""
         return self.node.addresses()[0][1]

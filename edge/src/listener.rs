@@ -180,7 +180,13 @@ mod tests {
     use super::*;
 
     fn at(address: &str) -> ListenerSettings {
-        ListenerSettings { address: address.to_owned(), kind: ListenerKind::Http, http3: false }
+        ListenerSettings {
+            address: address.to_owned(),
+            kind: ListenerKind::Http,
+            http3: false,
+            early_data: false,
+            alt_svc_ms: 0,
+        }
     }
 
     #[test]

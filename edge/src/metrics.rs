@@ -87,6 +87,9 @@ pub struct WorkerMetrics {
 pub struct QuicMetrics {
     /// Clients that were asked to prove their address first.
     pub retries: Counter,
+    /// Requests in early data that were answered at once, and those that had to wait for the end of the handshake.
+    pub early_answered: Counter,
+    pub early_waited: Counter,
     /// New addresses of clients that were proven.
     pub migrations: Counter,
     pub datagrams_sent: Counter,

@@ -100,7 +100,7 @@ impl Node {
             drain: Drain::default(),
             census: Census::default(),
             tls: tls::server_config(certificates.clone(), tickets.clone())?,
-            quic_tls: tls::quic_config(certificates.clone(), tickets)?,
+            quic_tls: tls::quic_config(certificates.clone(), tickets, takes_early_data(settings))?,
             secret,
             used_tokens: Arc::default(),
             unproven: Unproven::default(),
@@ -110,6 +110,11 @@ impl Node {
             snapshot: ArcSwap::from_pointee(snapshot),
             version: AtomicU64::new(1),
         }))
+    }
+
+    /// Whether requests may come before the handshake ends.
+    pub fn takes_early_data(&self) -> bool {
+        self.quic_tls.max_early_data_size > 0
     }
 
     /// Swaps in new settings as a whole, or says why not and keeps the old ones.
@@ -244,6 +249,10 @@ impl Node {
             self.ledger.alternates.record(&object.key, variance);
         }
     }
+}
+
+fn takes_early_data(settings: &Settings) -> bool {
+    settings.listeners.iter().any(|each| each.http3 && each.early_data)
 }
 
 /// The end of a node's life: no new connections, idle ones close, busy ones finish.

@@ -16,8 +16,10 @@ use std::time::Duration;
 
 use quinn::{Connection, Endpoint, Incoming, Runtime, ServerConfig, TokioRuntime};
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::watch;
 
 use crate::connection::h3;
+use crate::listener::Present;
 use crate::node::Node;
 use crate::worker;
 
@@ -137,36 +139,87 @@ fn take(node: &Arc<Node>, incoming: Incoming, config: Arc<ServerConfig>) {
     tokio::spawn(serve(Handshake(node.clone()), incoming, config));
 }
 
-/// The handshake, then the connection: now its address is proven, and counts.
+/// The handshake, then the connection. Where early data is taken, the connection is served during the handshake already.
 async fn serve(handshake: Handshake, incoming: Incoming, config: Arc<ServerConfig>) {
     let node = handshake.0.clone();
-    let here = node.metrics.here();
     let address = incoming.remote_address();
     let within = Duration::from_millis(node.snapshot().limits.tls_handshake_ms.into());
-    let connected = match incoming.accept_with(config) {
-        Ok(connecting) => tokio::time::timeout(within, connecting).await.ok().and_then(Result::ok),
-        Err(_) => None,
+    let begun = async {
+        let mut connecting = incoming.accept_with(config).ok()?;
+        if !node.takes_early_data() {
+            return Some((connecting.await.ok()?, None));
+        }
+        // The name that the client asks for is known then.
+        connecting.handshake_data().await.ok()?;
+        connecting.into_0rtt().ok().map(|(connection, proven)| (connection, Some(proven)))
     };
-    drop(handshake);
-    let Some(connection) = connected else {
-        here.tls_failed.bump();
-        return here.connections_closed.bump();
+    let Some((connection, proven)) = tokio::time::timeout(within, begun).await.ok().flatten() else {
+        return failed(&node);
     };
-    let Some(present) = node.census.admit(&node, address.ip()) else {
-        here.connections_refused.bump();
-        here.connections_closed.bump();
-        return h3::refuse(&connection);
+    let Some(proven) = proven else {
+        let Some(present) = admit(handshake, &connection, address) else { return };
+        h3::serve(node, connection, address, Proven::already()).await;
+        return drop(present);
     };
-    count_handshake(&node, &connection);
-    h3::serve(node, connection, address).await;
+    let (prove, state) = Proven::later();
+    let mut serving = std::pin::pin!(h3::serve(node.clone(), connection.clone(), address, state));
+    tokio::select! {
+        () = &mut serving => return failed(&node),
+        proven = tokio::time::timeout(within, proven) => if proven.is_err() {
+            connection.close(0_u32.into(), b"");
+            return failed(&node);
+        },
+    }
+    let Some(present) = admit(handshake, &connection, address) else { return };
+    prove.send_replace(true);
+    serving.await;
     drop(present);
 }
 
-fn count_handshake(node: &Node, connection: &Connection) {
+fn failed(node: &Node) {
+    node.metrics.here().tls_failed.bump();
+    node.metrics.here().connections_closed.bump();
+}
+
+/// The address is proven: it takes one of its places, if there is one.
+fn admit(handshake: Handshake, connection: &Connection, address: SocketAddr) -> Option<Present> {
+    let node = handshake.0.clone();
+    drop(handshake);
     let here = node.metrics.here();
+    let Some(present) = node.census.admit(&node, address.ip()) else {
+        here.connections_refused.bump();
+        here.connections_closed.bump();
+        h3::refuse(connection);
+        return None;
+    };
     match facts(connection) {
         Some(Facts { resumed: true, .. }) => here.tls_resumed.bump(),
         _ => here.tls_full.bump(),
+    }
+    Some(present)
+}
+
+/// Whether a client has shown that it is who it was and where it says: until the handshake ends, what it sends may be
+/// somebody's copy of what it sent before (RFC 8470 section 1).
+#[derive(Debug, Clone)]
+pub struct Proven(Option<watch::Receiver<bool>>);
+
+impl Proven {
+    fn already() -> Self {
+        Proven(None)
+    }
+
+    fn later() -> (watch::Sender<bool>, Self) {
+        let (prove, state) = watch::channel(false);
+        (prove, Proven(Some(state)))
+    }
+
+    /// Ends when it has; false when it never will.
+    pub async fn wait(&self) -> bool {
+        match self.0.clone() {
+            Some(mut state) => state.wait_for(|proven| *proven).await.is_ok(),
+            None => true,
+        }
     }
 }
 

@@ -234,6 +234,8 @@ fn quic(node: &Node) -> Value {
     let lanes = |of: fn(&Lanes) -> &AtomicU64| -> u64 { lanes.iter().map(|lanes| of(lanes).load(Relaxed)).sum() };
     json!({
         "retries": sum(node, |worker| &worker.quic.retries),
+        "early_answered": sum(node, |worker| &worker.quic.early_answered),
+        "early_waited": sum(node, |worker| &worker.quic.early_waited),
         "migrations": sum(node, |worker| &worker.quic.migrations),
         "datagrams_sent": sum(node, |worker| &worker.quic.datagrams_sent),
         "sends": sum(node, |worker| &worker.quic.sends),

@@ -48,6 +48,10 @@ pub struct ListenerSettings {
     pub kind: ListenerKind,
     /// HTTP/3 on the UDP side.
     pub http3: bool,
+    /// Whether TLS early data is taken there.
+    pub early_data: bool,
+    /// How long clients may remember that HTTP/3 is served; 0 does not tell them.
+    pub alt_svc_ms: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]

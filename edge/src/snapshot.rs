@@ -23,9 +23,6 @@ use crate::rules::{Decided, Rules};
 use crate::settings::{self, CacheSettings, CodingName, CompressionSettings, ListenerSettings, Settings, SiteSettings};
 use crate::tls::Certificates;
 
-/// How long a client may remember that HTTP/3 is served, in seconds.
-const ALT_SVC_S: u32 = 86_400;
-
 /// Origin groups by name.
 pub type Groups = HashMap<String, Arc<Group>>;
 
@@ -137,10 +134,11 @@ impl Snapshot {
 
 /// RFC 7838 section 3: the same host, on the first port that serves HTTP/3. A port that the kernel chose is not told.
 fn alt_svc(listeners: &[ListenerSettings]) -> Option<HeaderValue> {
-    let ports =
-        listeners.iter().filter(|each| each.http3).filter_map(|each| each.address.rsplit_once(':')?.1.parse().ok());
-    let port = ports.into_iter().find(|port: &u16| *port != 0)?;
-    HeaderValue::try_from(format!("h3=\":{port}\"; ma={ALT_SVC_S}")).ok()
+    let told = listeners.iter().filter(|each| each.http3 && each.alt_svc_ms > 0);
+    let mut places =
+        told.filter_map(|each| Some((each.address.rsplit_once(':')?.1.parse().ok()?, each.alt_svc_ms / 1000)));
+    let (port, seconds) = places.find(|(port, _): &(u16, u64)| *port != 0)?;
+    HeaderValue::try_from(format!("h3=\":{port}\"; ma={seconds}")).ok()
 }
 
 /// The node's name goes into Via and Cache-Status, so it is a token (RFC 9110 section 5.6.2).

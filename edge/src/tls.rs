@@ -138,15 +138,46 @@ pub fn server_config(
     table: Arc<ArcSwap<Certificates>>,
     tickets: Arc<dyn ProducesTickets>,
 ) -> Result<Arc<ServerConfig>, String> {
-    config(table, tickets, rustls::ALL_VERSIONS, &[b"h2", b"http/1.1"])
+    Ok(Arc::new(config(table, tickets, rustls::ALL_VERSIONS, &[b"h2", b"http/1.1"])?))
 }
 
-/// The same for QUIC, which is TLS 1.3 only (RFC 9001 section 4.2). No early data is taken.
+/// The same for QUIC, which is TLS 1.3 only (RFC 9001 section 4.2).
+///
+/// Early data is taken only with sessions that are kept here, each for one use: so none of it is taken twice (RFC 8446
+/// section 8.1).
 pub fn quic_config(
     table: Arc<ArcSwap<Certificates>>,
     tickets: Arc<dyn ProducesTickets>,
+    early_data: bool,
 ) -> Result<Arc<ServerConfig>, String> {
-    config(table, tickets, &[&rustls::version::TLS13], &[b"h3"])
+    let mut config = config(table, tickets, &[&rustls::version::TLS13], &[b"h3"])?;
+    if early_data {
+        config.ticketer = Arc::new(NoTickets);
+        config.max_early_data_size = u32::MAX;
+    }
+    Ok(Arc::new(config))
+}
+
+/// Sessions are kept, not given away.
+#[derive(Debug)]
+struct NoTickets;
+
+impl ProducesTickets for NoTickets {
+    fn enabled(&self) -> bool {
+        false
+    }
+
+    fn lifetime(&self) -> u32 {
+        0
+    }
+
+    fn encrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn decrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 fn config(
@@ -154,7 +185,7 @@ fn config(
     tickets: Arc<dyn ProducesTickets>,
     versions: &[&'static rustls::SupportedProtocolVersion],
     protocols: &[&[u8]],
-) -> Result<Arc<ServerConfig>, String> {
+) -> Result<ServerConfig, String> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(versions)
         .map_err(|error| format!("TLS: {error}"))?
@@ -164,7 +195,7 @@ fn config(
     config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
     config.ticketer = tickets;
     config.send_tls13_tickets = TICKETS;
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
 #[cfg(test)]

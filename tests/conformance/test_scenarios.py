@@ -1,4 +1,4 @@
-"""Every scenario of `scenarios/*.yaml` and `tests/regressions/*.yaml`, over HTTP/1.1 and HTTP/2, against one node."""
+"""Every scenario of `scenarios/*.yaml` and `tests/regressions/*.yaml`, over every version of HTTP, against one node."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pytest
 
 pytest.importorskip("_headland", reason="the extension is not built: make develop")
 
+from tests import certificates
 from tests.conformance.scenario import DIRECTORY, Run, load
-from tests.curls import Client
 from tests.processes import preamble
+from tests.quic_client import client_of
 from tests.scripted import ScriptedOrigin
 from tests.virtual import VirtualNode
 
@@ -43,15 +44,17 @@ def origin():
 def node(origin, tmp_path_factory):
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
-    text = preamble(workers=1) + CONFIGURATION.format(origin=origin.url)
-    with VirtualNode(text, tmp_path_factory.mktemp("virtual")) as running:
+    directory = tmp_path_factory.mktemp("virtual")
+    secure = certificates.make(directory, "a.example")
+    text = preamble(secure=secure, workers=1) + CONFIGURATION.format(origin=origin.url)
+    with VirtualNode(text, directory) as running:
         yield running
 
 
-@pytest.mark.parametrize("version", ["h1", "h2"])
+@pytest.mark.parametrize("version", ["h1", "h2", "h3"])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda each: f"{each['topic']}: {each['name']}")
 def test_scenario(scenario, version, node, origin):
-    Run(scenario, node, origin, Client(node.address, version), f"/{next(_numbers)}").run()
+    Run(scenario, node, origin, client_of(node.places, version), f"/{next(_numbers)}").run()
 
 
 def test_no_scenario_is_lost():

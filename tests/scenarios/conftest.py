@@ -8,8 +8,9 @@ import threading
 
 import pytest
 
-from tests.curls import Client
+from tests import certificates
 from tests.processes import Headland, preamble
+from tests.quic_client import client_of
 from tests.scripted import WAIT_S, ScriptedOrigin, closed_port
 
 REFILLS = 2
@@ -67,15 +68,19 @@ def places(origin, tmp_path_factory):
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     file = tmp_path_factory.mktemp("scenarios") / "edge.toml"
-    file.write_text(preamble(admin=True) + CONFIGURATION.format(origin=origin.url, dead=closed_port(), refills=REFILLS))
+    secure = certificates.make(file.parent, "site.test", "*.site.test")
+    file.write_text(
+        preamble(admin=True, secure=secure)
+        + CONFIGURATION.format(origin=origin.url, dead=closed_port(), refills=REFILLS)
+    )
     with Headland("serve", "--config", file) as node:
         yield node.serving()
         assert node.process.poll() is None, node.rest_of("stderr")
 
 
-@pytest.fixture(params=["h1", "h2"])
+@pytest.fixture(params=["h1", "h2", "h3"])
 def client(request, places):
-    return Client(places["http"], request.param)
+    return client_of(places, request.param)
 
 
 @pytest.fixture

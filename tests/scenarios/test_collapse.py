@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import urllib.request
 
 import pytest
 
@@ -172,9 +171,7 @@ def test_a_purge_while_a_fetch_runs_keeps_it_from_being_fresh(origin, client, pa
     origin.at(path, in_halves(gate, whole))
     with client.start(path) as before:
         before.until(HALF)
-        request = urllib.request.Request(f"http://{client.address}{path}", method="PURGE")
-        with urllib.request.urlopen(request, timeout=10) as purged:
-            assert purged.status == 200
+        assert client.get(path, method="PURGE").status == 200
         gate.set()
         assert before.answer().body == HALF + REST
     assert client.get(path).cache != "hit"
@@ -193,9 +190,7 @@ def test_a_request_after_a_purge_does_not_join_a_fetch_from_before(origin, clien
     origin.at(path, script)
     with client.start(path) as before:
         before.until(b"old")
-        request = urllib.request.Request(f"http://{client.address}{path}", method="PURGE")
-        with urllib.request.urlopen(request, timeout=10) as purged:
-            assert purged.status == 200
+        assert client.get(path, method="PURGE").status == 200
         with client.start(path) as after:
             after.until(b"\r\n\r\nnew")
             assert after.answer().body == b"newnew"

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from purge_api.client import PurgeClient
+from tests import certificates
 from tests.curls import Answer, Client
 from tests.processes import TOKEN, Headland, preamble
 from tests.scripted import ScriptedOrigin
@@ -42,14 +43,15 @@ DECODED = ("--compressed",)
 @pytest.fixture(scope="module")
 def places(origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     file = tmp_path_factory.mktemp("compression") / "edge.toml"
-    file.write_text(preamble(admin=True) + CONFIGURATION.replace("ORIGIN", origin.url))
+    secure = certificates.make(file.parent, "a.example")
+    file.write_text(preamble(admin=True, secure=secure) + CONFIGURATION.replace("ORIGIN", origin.url))
     with Headland("serve", "--config", file) as node:
         yield node.serving()
         assert node.process.poll() is None, node.rest_of("stderr")
 
 
-def _explained(places: dict[str, str], path: str, coding: str) -> dict[str, object]:
-    asked = urllib.parse.urlencode({"url": f"http://{places['http']}{path}", "header": f"Accept-Encoding: {coding}"})
+def _explained(places: dict[str, str], url: str, coding: str) -> dict[str, object]:
+    asked = urllib.parse.urlencode({"url": url, "header": f"Accept-Encoding: {coding}"})
     request = urllib.request.Request(
         f"http://{places['admin']}/v1/explain?{asked}", headers={"Authorization": f"Bearer {TOKEN}"}
     )
@@ -253,14 +255,14 @@ def test_a_purge_of_the_page_takes_its_forms_along(
     _coded(client, path, "br")
     origin.says(path, PAGE, TEXT[::-1])
     assert _coded(client, path, "br").body == TEXT.encode()
-    PurgeClient(f"http://{places['admin']}", TOKEN).purge("url", [f"http://{places['http']}{path}"])
+    PurgeClient(f"http://{places['admin']}", TOKEN).purge("url", [client.url(path)])
     assert _coded(client, path, "br").body == TEXT[::-1].encode()
 
 
 def test_explain_tells_the_form(client: Client, origin: ScriptedOrigin, path: str, places: dict[str, str]) -> None:
     origin.says(path, PAGE, TEXT)
     client.get(path)
-    assert _explained(places, path, "br")["form"] == {"coding": "br", "made": False}
+    assert _explained(places, client.url(path), "br")["form"] == {"coding": "br", "made": False}
     _coded(client, path, "br")
-    assert _explained(places, path, "br")["form"] == {"coding": "br", "made": True}
-    assert _explained(places, path, "identity")["form"] is None
+    assert _explained(places, client.url(path), "br")["form"] == {"coding": "br", "made": True}
+    assert _explained(places, client.url(path), "identity")["form"] is None

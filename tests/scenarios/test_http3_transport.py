@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aioquic.h3.connection import H3Connection
+from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.tls import SessionTicket
 
@@ -177,3 +179,48 @@ async def test_only_so_many_connections_of_one_address(origin: ScriptedOrigin, p
                 await asyncio.wait_for(third.ended.wait(), 10)
                 assert third.reason is not None
                 assert third.reason.error_code == 0x107
+
+
+async def test_early_data_is_answered_from_the_cache_alone_and_never_twice(
+    origin: ScriptedOrigin, path: str, tmp_path: Path
+) -> None:
+    origin.says(path, FIELDS, "hello")
+    file = configure(tmp_path, origin.url, admin="127.0.0.1:0")
+    file.write_text(file.read_text().replace("http3 = true", "http3 = true\nearly_data = true"))
+    with Headland("serve", "--config", file) as node:
+        places = node.serving()
+        first, second, third = [await _ticket(places, path) for _ in range(3)]
+        asked = len(origin.asked(path))
+        async with client(places, settings(session_ticket=first), early=True) as early:
+            answer = early.begin("GET", HOST, path)
+            posted = early.begin("POST", HOST, f"{path}", (), b"")
+            await asyncio.wait_for(answer.ended.wait(), 10)
+            await asyncio.wait_for(posted.ended.wait(), 10)
+            assert early.quic.tls.early_data_accepted
+            assert (answer.status, posted.status) == (200, 200)
+        assert _metric(places, 'quic_early_requests_total{answered="at-once"}') == 1
+        assert _metric(places, 'quic_early_requests_total{answered="after-handshake"}') == 1
+        # A session is for one use: whoever copies the first flight gets none of it taken.
+        async with client(places, settings(session_ticket=first), early=True) as copy:
+            answer = copy.begin("GET", HOST, path)
+            await asyncio.wait_for(answer.ended.wait(), 10)
+            assert not copy.quic.tls.early_data_accepted
+        # A copy of the very first datagrams, whose sender knows no keys: nothing unsafe reaches the origin.
+        asked = len(origin.asked(path))
+        await asyncio.to_thread(_replay, places, settings(session_ticket=second), path)
+        async with client(places, settings(session_ticket=third)) as later:
+            assert (await later.ask("GET", HOST, path)).status == 200
+        assert len(origin.asked(path)) == asked
+
+
+def _replay(places: dict[str, str], made: QuicConfiguration, path: str) -> None:
+    """Send the first flight with a POST in early data, twice, from a socket that hears no answer."""
+    host, port = places["https"].split(":")
+    begun = QuicConnection(configuration=made)
+    begun.connect((host, int(port)), now=0.0)
+    head = [(b":method", b"POST"), (b":scheme", b"https"), (b":authority", HOST.encode()), (b":path", path.encode())]
+    H3Connection(begun).send_headers(begun.get_next_available_stream_id(), head, end_stream=True)
+    flight = [datagram for datagram, _ in begun.datagrams_to_send(now=0.0)]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mute:
+        for datagram in [*flight, *flight]:
+            mute.sendto(datagram, (host, int(port)))

@@ -48,7 +48,7 @@ def test_a_safe_method_does_not(origin, client, path):
 @pytest.mark.parametrize("field", ["Location", "Content_Location"])
 def test_what_the_answer_names_on_the_same_host_is_forgotten_as_well(origin, client, path, field):
     other = f"{path}-other"
-    for value in (other, f"http://{client.address}{other}"):
+    for value in (other, client.url(other)):
         serve(origin, path, 201, **{field: value})
         serve(origin, other)
         client.get(other)

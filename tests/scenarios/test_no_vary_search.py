@@ -9,8 +9,9 @@ import urllib.request
 import pytest
 
 from purge_api.client import PurgeClient
-from tests.curls import Client
+from tests import certificates
 from tests.processes import TOKEN, Headland, preamble
+from tests.quic_client import client_of
 
 CONFIGURATION = """\
 [[site]]
@@ -28,14 +29,15 @@ servers = "{origin}"
 @pytest.fixture(scope="module")
 def places(origin, tmp_path_factory):
     file = tmp_path_factory.mktemp("no-vary-search") / "edge.toml"
-    file.write_text(preamble(admin=True) + CONFIGURATION.format(origin=origin.url))
+    secure = certificates.make(file.parent, "a.example")
+    file.write_text(preamble(admin=True, secure=secure) + CONFIGURATION.format(origin=origin.url))
     with Headland("serve", "--config", file) as node:
         yield node.serving()
 
 
-@pytest.fixture(params=["h1", "h2"])
+@pytest.fixture(params=["h1", "h2", "h3"])
 def client(request, places):
-    return Client(places["http"], request.param)
+    return client_of(places, request.param)
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ def test_a_purge_of_either_url_is_seen_by_both(client, places, page, soft):
         client.get(f"{page}?id=1&utm=a", host=host)
         before = client.get(f"{page}?id=1&utm=c", host=host)
         assert before.cache == "hit"
-        purges.purge("url", [f"http://{host}{page}?id=1&utm={purged}"], soft=soft)
+        purges.purge("url", [f"{client.scheme}://{host}{page}?id=1&utm={purged}"], soft=soft)
         assert client.get(f"{page}?id=1&utm=b", host=host).cache != "hit"
         for query in ("a", "b", "c"):
             number = int(client.get(f"{page}?id=1&utm={query}", host=host).body.split()[0])
@@ -108,7 +110,7 @@ def test_an_unsafe_request_invalidates_what_is_equivalent(client, page):
 
 def test_explain_tells_that_an_equivalent_answers(client, places, page):
     client.get(f"{page}?id=1&utm=a")
-    asked = urllib.parse.urlencode({"url": f"http://{places['http']}{page}?utm=z&id=1"})
+    asked = urllib.parse.urlencode({"url": client.url(f"{page}?utm=z&id=1")})
     request = urllib.request.Request(
         f"http://{places['admin']}/v1/explain?{asked}", headers={"Authorization": f"Bearer {TOKEN}"}
     )

@@ -81,7 +81,7 @@ def test_all_variants_of_a_url_are_purged(origin, client, purges, path):
     devices = [f"X-Device: {name}" for name in "abc"]
     for device in devices:
         client.get(path, device)
-    purges.purge("url", [f"http://{client.address}{path}"])
+    purges.purge("url", [client.url(path)])
     for device in devices:
         assert client.get(path, device).cache.endswith("stored")
 
@@ -90,7 +90,7 @@ def test_a_soft_purge_lets_stale_be_served_while_it_refreshes(origin, client, pu
     fields = {"Cache-Control": "max-age=60, stale-while-revalidate=60"}
     origin.at(path, lambda exchange: exchange.answer(200, fields, str(exchange.number)))
     client.get(path)
-    purges.purge("url", [f"http://{client.address}{path}"], soft=True)
+    purges.purge("url", [client.url(path)], soft=True)
     answer = client.get(path)
     assert (answer.body, answer.cache) == (b"1", "hit; detail=stale-while-revalidate")
     assert client.poll(lambda answer: answer.cache == "hit", path).body == b"2"
@@ -99,7 +99,7 @@ def test_a_soft_purge_lets_stale_be_served_while_it_refreshes(origin, client, pu
 def test_a_soft_purge_keeps_what_stands_in_for_a_dead_origin(origin, client, purges, path):
     origin.says(path, {"Cache-Control": "max-age=60, stale-if-error=60"}, "kept")
     client.get(path)
-    purges.purge("url", [f"http://{client.address}{path}"], soft=True)
+    purges.purge("url", [client.url(path)], soft=True)
     answer = client.get(path, "X-Origin: dead")
     assert (answer.body, answer.cache) == (b"kept", "hit; detail=stale-if-error")
 
@@ -107,7 +107,7 @@ def test_a_soft_purge_keeps_what_stands_in_for_a_dead_origin(origin, client, pur
 def test_a_hard_purge_leaves_nothing_to_stand_in(origin, client, purges, path):
     origin.says(path, {"Cache-Control": "max-age=60, stale-if-error=60, stale-while-revalidate=60"}, "gone")
     client.get(path)
-    purges.purge("url", [f"http://{client.address}{path}"])
+    purges.purge("url", [client.url(path)])
     assert client.get(path, "X-Origin: dead").status == 502
 
 
@@ -143,7 +143,7 @@ def test_a_path_is_purged_with_every_query(origin, client, purges, path):
     queries = ("", "?a=1", "?b")
     for query in queries:
         client.get(path + query)
-    purges.purge("path", [f"http://{client.address}{path}"])
+    purges.purge("path", [client.url(path)])
     assert [client.get(path + query).cache for query in queries] == ["fwd=miss; detail=purged; stored"] * 3
 
 

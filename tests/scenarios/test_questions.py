@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import certificates
 from tests.curls import Answer, Client
 from tests.processes import Headland, preamble
 from tests.scripted import ScriptedOrigin
@@ -32,7 +33,8 @@ FIELDS = {"Cache-Control": "max-age=60"}
 @pytest.fixture(scope="module")
 def places(origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     file = tmp_path_factory.mktemp("questions") / "edge.toml"
-    file.write_text(preamble() + CONFIGURATION.replace("ORIGIN", origin.url))
+    secure = certificates.make(file.parent, "a.example")
+    file.write_text(preamble(secure=secure) + CONFIGURATION.replace("ORIGIN", origin.url))
     with Headland("serve", "--config", file) as node:
         yield node.serving()
         assert node.process.poll() is None, node.rest_of("stderr")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests import certificates
 from tests.curls import Client
 from tests.processes import Headland, preamble
+from tests.quic_client import client_of
 from tests.scripted import ScriptedOrigin
 
 RULES = """\
@@ -100,14 +102,17 @@ def other():
 def rules_at(origin, other, tmp_path_factory):
     pytest.importorskip("_headland", reason="the extension is not built: make develop")
     file = tmp_path_factory.mktemp("rules") / "edge.toml"
-    file.write_text(preamble(workers=1) + RULES.replace("ORIGIN", origin.url).replace("OTHER", other.url))
+    secure = certificates.make(file.parent, "rules.test")
+    file.write_text(
+        preamble(secure=secure, workers=1) + RULES.replace("ORIGIN", origin.url).replace("OTHER", other.url)
+    )
     with Headland("serve", "--config", file) as node:
-        yield node.serving()["http"]
+        yield node.serving()
 
 
-@pytest.fixture(params=["h1", "h2"])
+@pytest.fixture(params=["h1", "h2", "h3"])
 def get(request, rules_at):
-    client = Client(rules_at, request.param)
+    client = client_of(rules_at, request.param)
     return lambda path, *fields, **options: client.get(path, *fields, host="rules.test", **options)
 
 
@@ -260,4 +265,4 @@ def test_a_rule_chooses_the_origin(origin, other, get):
 
 
 def test_a_host_without_a_site_is_misdirected(rules_at):
-    assert Client(rules_at, "h1").get("/", host="unknown.test").status == 421
+    assert Client(rules_at["http"], "h1").get("/", host="unknown.test").status == 421

@@ -60,7 +60,7 @@ def test_hosts_do_not_meet(origin, client, path):
         for host in ("a.test", "b.test"):
             assert client.get(path, host=host).body == host.encode()
     assert client.get(path, host="A.TEST").cache == "hit"
-    assert client.get(path, host="a.test:80").cache == "hit"
+    assert client.get(path, host=f"a.test:{client.usual_port}").cache == "hit"
 
 
 def test_the_same_target_by_another_spelling_is_one_key(origin, client, path):

@@ -20,7 +20,7 @@ use super::{Peer, count};
 use crate::h3::{Code, VARINT_MAX, go_away, settings};
 use crate::metrics::Protocol;
 use crate::node::Node;
-use crate::quic;
+use crate::quic::{self, Proven};
 
 mod exchange;
 mod inlet;
@@ -38,6 +38,7 @@ struct Door {
     node: Arc<Node>,
     quic: Connection,
     peer: Peer,
+    proven: Proven,
     /// Requests that are not answered, or whose answer is not acknowledged.
     open: AtomicU32,
     emptied: Notify,
@@ -59,13 +60,14 @@ impl Drop for Open {
 }
 
 /// Serves a connection to its end.
-pub async fn serve(node: Arc<Node>, quic: Connection, address: SocketAddr) {
+pub async fn serve(node: Arc<Node>, quic: Connection, address: SocketAddr, proven: Proven) {
     count(&node, Protocol::H3);
     let sni = quic::facts(&quic).and_then(|facts| facts.server_name);
     let door = Arc::new(Door {
         node,
         quic,
         peer: Peer { address, scheme: Scheme::Https, sni },
+        proven,
         open: AtomicU32::new(0),
         emptied: Notify::new(),
         given_up: AtomicU32::new(0),

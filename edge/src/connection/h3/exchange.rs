@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use headland_cache::Scheme;
+use headland_cache::{Outcome, Scheme};
 use headland_origin::RequestBody;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -33,6 +33,7 @@ use crate::snapshot::Snapshot;
 /// Serves one stream. It counts as open until the client has acknowledged the answer.
 pub(super) async fn serve(open: Open, send: SendStream, receive: RecvStream) {
     let door = &open.0;
+    let early = receive.is_0rtt();
     let snapshot = door.node.snapshot();
     let limits = &snapshot.limits;
     let mut outlet = Outlet::new(door.quic.clone(), send, Duration::from_millis(limits.write_stall_ms.into()));
@@ -61,7 +62,11 @@ pub(super) async fn serve(open: Open, send: SendStream, receive: RecvStream) {
     }
     let door = door.clone();
     let exchange = Exchange { door, snapshot, head, started, outlet, inlet: body.then_some(inlet) };
-    exchange.run().await;
+    if early {
+        exchange.run_early().await;
+    } else {
+        exchange.run().await;
+    }
     drop(open);
 }
 
@@ -143,6 +148,25 @@ impl Exchange {
             }
         };
         self.answer(answer).await;
+    }
+
+    /// A request in early data may be a copy: it is answered at once only where that does nothing but read what is fresh
+    /// in the cache. All others wait until the handshake ends, which no copy does (RFC 8470 section 3).
+    async fn run_early(self) {
+        let reads = matches!(self.head.method, Method::GET | Method::HEAD) && self.inlet.is_none();
+        if reads && self.refusal().is_none() {
+            let next = walk(&self.door.node, &self.snapshot, &mut Scratch::default(), self.received());
+            if let Next::Answer(answer, None) = next
+                && answer.trace.outcome == Outcome::Hit
+            {
+                self.door.node.metrics.here().quic.early_answered.bump();
+                return self.answer(answer).await;
+            }
+        }
+        self.door.node.metrics.here().quic.early_waited.bump();
+        if self.door.proven.clone().wait().await {
+            self.run().await;
+        }
     }
 
     fn received(&self) -> Received<'_, HeaderMap> {
