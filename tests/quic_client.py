@@ -6,7 +6,6 @@ Each transfer has a connection of its own, as each curl has. All run on one thre
 from __future__ import annotations
 
 import asyncio
-import gzip
 import socket
 import threading
 from collections.abc import Coroutine, Sequence
@@ -29,6 +28,10 @@ SLOW_S = 0.01
 """Seconds for each datagram of a client that takes its time."""
 REFUSED = 56
 """curl's exit status for one that broke before its head was there."""
+
+
+OF_CONNECTIONS = {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}
+"""Fields that do not exist in HTTP/3, as in HTTP/2; curl leaves them out, too."""
 
 
 class _Loop:
@@ -130,26 +133,7 @@ class Transfer:
         headers: dict[str, str] = {}
         for name, value in told.headers:
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        body = bytes(told.body)
-        if self._more.decoded and not told.broken:
-            body = _decoded(body, headers.get("content-encoding", ""))
-        return Answer(told.status, headers, body, BROKEN if told.broken else 0)
-
-
-def _decoded(body: bytes, coding: str) -> bytes:
-    """The body as it was before it was coded."""
-    match coding:
-        case "gzip":
-            return gzip.decompress(body)
-        case "br":
-            import brotli
-
-            return bytes(brotli.decompress(body))
-        case "zstd":
-            import zstandard
-
-            return zstandard.ZstdDecompressor().decompressobj().decompress(body)
-    return body
+        return Answer(told.status, headers, bytes(told.body), BROKEN if told.broken else 0)
 
 
 class _More:
@@ -158,12 +142,10 @@ class _More:
     def __init__(self, body: str | None, extra: Sequence[str]) -> None:
         self.body = body.encode() if body is not None else None
         self.source = "127.0.0.1"
-        self.decoded = self.slow = False
+        self.slow = False
         options = iter(extra)
         for option in options:
             match option:
-                case "--compressed":
-                    self.decoded = True
                 case "--interface":
                     self.source = next(options)
                 case "--limit-rate":
@@ -197,7 +179,7 @@ class Http3(Client):
             lines.pop(name, None)
             if name == "host":
                 authority = value
-            elif value:
+            elif value and name not in OF_CONNECTIONS:
                 given.append((name, value))
             elif not colon and field.endswith(";"):
                 given.append((field[:-1].strip().lower(), ""))

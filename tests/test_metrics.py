@@ -54,6 +54,20 @@ ORIGINS = [
         ],
     }
 ]
+QUIC = {
+    "retries": 1,
+    "early_answered": 4,
+    "early_waited": 1,
+    "migrations": 2,
+    "datagrams_sent": 30,
+    "sends": 10,
+    "datagrams_received": 20,
+    "packets_sent": 31,
+    "packets_lost": 3,
+    "handed_over": 5,
+    "dropped": 0,
+    "rtt": {"buckets": [0, 1, 7, 0], "sum_us": 50_000},
+}
 
 
 def document(**changes: object) -> dict:
@@ -109,20 +123,7 @@ def document(**changes: object) -> dict:
         "origins": ORIGINS,
         "connections": {"accepted": 10, "refused": 2, "flooded": 1, "active": 3, "by_protocol": {"h1": 7, "h2": 3}},
         "tls_handshakes": {"full": 4, "resumed": 3, "failed": 1},
-        "quic": {
-            "retries": 1,
-            "early_answered": 4,
-            "early_waited": 1,
-            "migrations": 2,
-            "datagrams_sent": 30,
-            "sends": 10,
-            "datagrams_received": 20,
-            "packets_sent": 31,
-            "packets_lost": 3,
-            "handed_over": 5,
-            "dropped": 0,
-            "rtt": {"buckets": [0, 1, 7, 0], "sum_us": 50_000},
-        },
+        "quic": QUIC,
         "purges": {"rules": 6, "applied": 9, "folded": 2, "refills": {"waiting": 4, "waited": 11, "refused": 1}},
         "log_dropped": 0,
         "certificates": [{"source": "a.pem", "not_after_s": 1_900_000_000}],

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from purge_api.client import PurgeClient
-from tests import certificates
 from tests.curls import Answer, Client
 from tests.processes import TOKEN, Headland, preamble
 from tests.scripted import ScriptedOrigin
@@ -43,11 +42,16 @@ DECODED = ("--compressed",)
 @pytest.fixture(scope="module")
 def places(origin: ScriptedOrigin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     file = tmp_path_factory.mktemp("compression") / "edge.toml"
-    secure = certificates.make(file.parent, "a.example")
-    file.write_text(preamble(admin=True, secure=secure) + CONFIGURATION.replace("ORIGIN", origin.url))
+    file.write_text(preamble(admin=True) + CONFIGURATION.replace("ORIGIN", origin.url))
     with Headland("serve", "--config", file) as node:
         yield node.serving()
         assert node.process.poll() is None, node.rest_of("stderr")
+
+
+@pytest.fixture(params=["h1", "h2"])
+def client(request: pytest.FixtureRequest, places: dict[str, str]) -> Client:
+    """Only curl can read every coding; how a body is coded does not depend on the protocol."""
+    return Client(places["http"], request.param)
 
 
 def _explained(places: dict[str, str], url: str, coding: str) -> dict[str, object]:
