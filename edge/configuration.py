@@ -102,7 +102,12 @@ def _checks(settings: Settings, materials: Materials) -> tuple[Target, ...]:
     for name, origin in settings.origin.items():
         files = materials.trust[name]
         trust = Trust(
-            files.ca_pem, files.client_cert_pem, files.client_key_pem, origin.server_name, verify=origin.verify
+            ca_pem=files.ca_pem,
+            client_cert_pem=files.client_cert_pem,
+            client_key_pem=files.client_key_pem,
+            server_name=origin.server_name,
+            verify=origin.verify,
+            version_min=origin.tls_version_min,
         )
         targets += targets_of(name, origin, trust)
     return tuple(targets)

@@ -62,26 +62,21 @@ def _cache(settings: Settings, materials: Materials) -> dict[str, Any]:
 
 def _origin(name: str, origin: OriginSettings, zone: str | None, materials: Materials) -> dict[str, Any]:
     trust = materials.trust[name]
-    flat = {
-        "ca",
-        "server_name",
-        "verify",
-        "client_cert",
-        "client_key",
-        "hash_by",
-        "hash_header",
-        "hash_load_percent",
+    elsewhere = {
+        *("ca", "server_name", "verify", "client_cert", "client_key", "tls_version_min"),
+        *("hash_by", "hash_header", "hash_load_percent"),
         "health",
     }
     return {
         "name": name,
-        **origin.model_dump(exclude=flat),
+        **origin.model_dump(exclude=elsewhere),
         "zone": zone,
         "hash": {"by": origin.hash_by, "header": origin.hash_header, "load_percent": origin.hash_load_percent},
         "tls": {
             "ca_pem": trust.ca_pem,
             "server_name": origin.server_name,
             "verify": origin.verify,
+            "version_min": origin.tls_version_min,
             "client_cert_pem": trust.client_cert_pem,
             "client_key_pem": trust.client_key_pem,
         },

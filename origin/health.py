@@ -51,10 +51,12 @@ class Trust:
     client_key_pem: str | None = field(default=None, repr=False)
     server_name: str | None = None
     verify: bool = True
+    version_min: str = "1.2"
 
     def context(self) -> ssl.SSLContext:
         """For connections to the server. Raises `ssl.SSLError` for what cannot be used."""
         context = ssl.create_default_context(cadata=self.ca_pem)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3 if self.version_min == "1.3" else ssl.TLSVersion.TLSv1_2
         if not self.verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE

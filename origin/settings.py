@@ -316,6 +316,12 @@ class OriginSettings(BaseModel):
         None, max_length=253, description="The name asked for and verified in TLS; otherwise that of the server's URL."
     )
     verify: bool = Field(default=True, description="Whether the server's certificate is verified.")
+    tls_version_min: Literal["1.2", "1.3"] = Field("1.2", description="The oldest version of TLS that is spoken.")
+    public_only: bool = Field(
+        default=False,
+        description="Whether the addresses that a server's name leads to must be public: private, loopback, link-local"
+        " and other special ones are refused. For names that others control.",
+    )
     client_cert: str | None = Field(None, description="A PEM file with the certificate shown to the origin.")
     client_key: str | None = Field(None, description="The key of client_cert; may stand in the same file.")
     http2: Literal["auto", "never", "prior-knowledge"] = Field(

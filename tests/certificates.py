@@ -22,11 +22,16 @@ class Identity:
     key_file: Path
 
 
-def make(directory: Path, *names: str, issuer: Identity | None = None, authority: bool = False) -> Identity:
-    """Write `cert.pem` and `key.pem` for these names; without an issuer the certificate signs itself."""
+def make(
+    directory: Path, *names: str, issuer: Identity | None = None, authority: bool = False, days: int = 0
+) -> Identity:
+    """Write `cert.pem` and `key.pem` for these names; without an issuer the certificate signs itself.
+
+    `days` moves the time in which it is valid.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-    now = dt.datetime.now(dt.UTC)
+    now = dt.datetime.now(dt.UTC) + dt.timedelta(days=days)
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -28,11 +28,13 @@ mod keeper;
 mod reach;
 #[cfg(test)]
 pub(crate) mod tests;
+mod witness;
 
 use course::Course;
 use keeper::Keeper;
 pub(crate) use keeper::is_alive;
 use reach::Way;
+pub(crate) use witness::Witness;
 
 thread_local! {
     static WORKER: Cell<u16> = const { Cell::new(u16::MAX) };
@@ -140,6 +142,8 @@ impl Client {
             connection.exchange(request, &deadlines, interim, home).await.map_err(|error| Failed { error, reused })?;
         response.server = way.server.site.name.clone();
         response.reused = reused;
+        let (counters, group) = (self.counters.clone(), group.clone());
+        response.body.witnessed_by(Witness { counters, group, place });
         response.connect_micros = micros(waited);
         if reused {
             self.counters.count(Count::Reused);

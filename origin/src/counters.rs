@@ -7,10 +7,11 @@ use crate::error::FetchError;
 use crate::pool::Retirement;
 
 /// The words of [`crate::error::Fault::word`], each a label of the errors counter.
-pub const FAULT_WORDS: [&str; 30] = [
+pub const FAULT_WORDS: [&str; 32] = [
     "connection_refused",
     "unreachable",
     "dns_error",
+    "address_prohibited",
     "tls_certificate_error",
     "tls_alert_received",
     "tls_protocol_error",
@@ -21,6 +22,7 @@ pub const FAULT_WORDS: [&str; 30] = [
     "between_bytes_timeout",
     "total_timeout",
     "reset",
+    "stream_reset",
     "truncated",
     "malformed",
     "head_too_large",
@@ -241,6 +243,7 @@ mod tests {
             F::Refused,
             F::Unreachable,
             F::Dns,
+            F::Prohibited,
             F::Tls(TlsFault::Certificate),
             F::Tls(TlsFault::Alert),
             F::Tls(TlsFault::Protocol),
@@ -251,6 +254,7 @@ mod tests {
             F::Timeout(Deadline::BetweenBytes),
             F::Timeout(Deadline::Total),
             F::Reset,
+            F::StreamReset,
             F::Truncated,
             F::Malformed("reason"),
             F::TooLarge(Excess::Head),

@@ -131,10 +131,14 @@ pub enum Fault {
     /// No route, or the address is prohibited.
     Unreachable,
     Dns,
+    /// The name leads to addresses that the settings do not allow.
+    Prohibited,
     Tls(TlsFault),
     Timeout(Deadline),
     /// The origin closed or reset before its answer began.
     Reset,
+    /// The origin ended the HTTP/2 stream and not its connection.
+    StreamReset,
     /// The origin closed or reset inside its answer.
     Truncated,
     /// The answer is not HTTP; the reason names the rule that was broken.
@@ -160,6 +164,7 @@ impl Fault {
             Self::Refused => "connection_refused",
             Self::Unreachable => "unreachable",
             Self::Dns => "dns_error",
+            Self::Prohibited => "address_prohibited",
             Self::Tls(TlsFault::Certificate) => "tls_certificate_error",
             Self::Tls(TlsFault::Alert) => "tls_alert_received",
             Self::Tls(TlsFault::Protocol) => "tls_protocol_error",
@@ -170,6 +175,7 @@ impl Fault {
             Self::Timeout(Deadline::BetweenBytes) => "between_bytes_timeout",
             Self::Timeout(Deadline::Total) => "total_timeout",
             Self::Reset => "reset",
+            Self::StreamReset => "stream_reset",
             Self::Truncated => "truncated",
             Self::Malformed(_) => "malformed",
             Self::TooLarge(Excess::Head) => "head_too_large",
@@ -250,6 +256,7 @@ impl FetchError {
             Fault::Refused => "connection_refused",
             Fault::Unreachable => "destination_ip_unroutable",
             Fault::Dns => "dns_error",
+            Fault::Prohibited => "destination_ip_prohibited",
             Fault::Tls(TlsFault::Certificate) => "tls_certificate_error",
             Fault::Tls(TlsFault::Alert) => "tls_alert_received",
             Fault::Tls(TlsFault::Protocol) => "tls_protocol_error",
@@ -259,7 +266,7 @@ impl FetchError {
             Fault::Timeout(Deadline::BetweenBytes) if self.phase == Phase::Send => "connection_write_timeout",
             Fault::Timeout(Deadline::BetweenBytes) => "connection_read_timeout",
             Fault::Timeout(Deadline::FirstByte | Deadline::Total) => "http_response_timeout",
-            Fault::Reset | Fault::Io(_) => "connection_terminated",
+            Fault::Reset | Fault::StreamReset | Fault::Io(_) => "connection_terminated",
             Fault::Truncated => "http_response_incomplete",
             Fault::Malformed(_) if self.phase == Phase::Body => "http_response_transfer_coding",
             Fault::Malformed(_) | Fault::TooLarge(Excess::Interim | Excess::Framing) => "http_protocol_error",

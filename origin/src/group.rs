@@ -51,6 +51,7 @@ pub struct Group {
     /// None where no request is hedged.
     hedge_delay_min: Option<Duration>,
     concurrency: ConcurrencySettings,
+    public_only: bool,
     deadlines: Deadlines,
     limits: Limits,
     queue: Duration,
@@ -114,6 +115,11 @@ impl Group {
 
     pub(crate) fn deadlines(&self) -> &Deadlines {
         &self.deadlines
+    }
+
+    /// Addresses that a name leads to must be public.
+    pub(crate) fn public_only(&self) -> bool {
+        self.public_only
     }
 
     /// How long a request may wait for a connection.
@@ -384,6 +390,7 @@ impl Group {
             hedge_budget: Mutex::new(Budget::new(settings.hedge.percent)),
             hedge_delay_min: (settings.hedge.percent > 0).then(|| Duration::from_millis(settings.hedge.delay_min_ms)),
             concurrency: settings.concurrency,
+            public_only: settings.public_only,
             deadlines: Deadlines {
                 connect: Duration::from_millis(deadlines.connect_ms),
                 first_byte: Duration::from_millis(deadlines.first_byte_ms),

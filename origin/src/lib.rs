@@ -27,6 +27,7 @@ mod lease;
 pub mod message;
 pub mod outlier;
 pub mod pool;
+pub mod public;
 #[cfg(feature = "python")]
 pub mod python;
 mod quantile;

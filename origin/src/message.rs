@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 
+use crate::client::Witness;
 use crate::error::{BodyFault, FetchError};
 use crate::{h1, h2};
 
@@ -185,7 +186,11 @@ impl Response {
 }
 
 /// The body of a response. Dropping it before its end closes an HTTP/1.1 connection or resets an HTTP/2 stream.
-pub struct ResponseBody(Kind);
+pub struct ResponseBody {
+    kind: Kind,
+    /// Is told when it breaks off.
+    witness: Option<Witness>,
+}
 
 enum Kind {
     Whole(Option<Bytes>),
@@ -193,30 +198,43 @@ enum Kind {
     H2(Box<h2::Body>),
 }
 
+impl From<Kind> for ResponseBody {
+    fn from(kind: Kind) -> Self {
+        Self { kind, witness: None }
+    }
+}
+
 impl ResponseBody {
+    /// From now on this one is told when it breaks off.
+    pub(crate) fn witnessed_by(&mut self, witness: Witness) {
+        if !matches!(self.kind, Kind::Whole(_)) {
+            self.witness = Some(witness);
+        }
+    }
+
     pub fn empty() -> Self {
-        Self(Kind::Whole(None))
+        Kind::Whole(None).into()
     }
 
     /// A body that is already here.
     pub fn whole(bytes: Bytes) -> Self {
-        Self(Kind::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())))
+        Kind::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())).into()
     }
 
     /// All of it, when it came along with the head and has no trailers; nothing is taken.
     pub fn here(&self) -> Option<&[u8]> {
-        match &self.0 {
+        match &self.kind {
             Kind::Whole(bytes) => Some(bytes.as_deref().unwrap_or_default()),
             Kind::H1(_) | Kind::H2(_) => None,
         }
     }
 
     pub(crate) fn h1(body: Box<h1::Body>) -> Self {
-        Self(Kind::H1(body))
+        Kind::H1(body).into()
     }
 
     pub(crate) fn h2(body: Box<h2::Body>) -> Self {
-        Self(Kind::H2(body))
+        Kind::H2(body).into()
     }
 }
 
@@ -225,15 +243,22 @@ impl Body for ResponseBody {
     type Error = FetchError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        match &mut self.get_mut().0 {
+        let body = self.get_mut();
+        let polled = match &mut body.kind {
             Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::H1(body) => body.poll_frame(cx),
             Kind::H2(body) => body.poll_frame(cx),
+        };
+        if let Poll::Ready(Some(Err(error))) = &polled
+            && let Some(witness) = body.witness.take()
+        {
+            witness.saw(error);
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Whole(bytes) => bytes.is_none(),
             Kind::H1(body) => body.is_end_stream(),
             Kind::H2(body) => body.is_end_stream(),
@@ -241,7 +266,7 @@ impl Body for ResponseBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.kind {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Kind::H1(body) => body.remaining().map_or_else(SizeHint::new, SizeHint::with_exact),
             Kind::H2(body) => body.remaining().map_or_else(SizeHint::new, SizeHint::with_exact),

@@ -62,6 +62,7 @@ fn is_transports(error: &FetchError) -> bool {
         | Fault::Dns
         | Fault::Tls(_)
         | Fault::Reset
+        | Fault::StreamReset
         | Fault::Truncated
         | Fault::Io(_) => true,
         _ => false,
@@ -133,6 +134,13 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_that_is_reset_is_no_dead_connection() {
+        let reset = error(Fault::StreamReset, Phase::Head);
+        assert_eq!(judge(&Method::GET, true, true, &reset), Verdict::Again);
+        assert!(blames_server(true, &reset));
+    }
+
+    #[test]
     fn a_body_that_was_begun_is_never_sent_again_even_if_nothing_arrived() {
         let reset = error(Fault::Reset, Phase::Send).with_nothing_sent(true);
         assert_eq!(judge(&Method::PUT, false, true, &reset), Verdict::GiveUp);
@@ -144,6 +152,7 @@ mod tests {
             error(Fault::QueueFull, Phase::Queue),
             error(Fault::Overloaded, Phase::Queue),
             error(Fault::NoServer, Phase::Queue),
+            error(Fault::Prohibited, Phase::Resolve),
             error(Fault::Canceled, Phase::Head),
             error(Fault::Malformed("status line"), Phase::Head),
             error(Fault::TooLarge(Excess::Head), Phase::Head),

@@ -23,6 +23,8 @@ pub struct GroupSettings {
     #[serde(deserialize_with = "or_null")]
     pub zone: Option<String>,
     pub tls: TlsSettings,
+    /// Addresses that a name leads to must be public.
+    pub public_only: bool,
     pub http2: Http2,
     pub deadlines: DeadlineSettings,
     pub pool: PoolSettings,
@@ -91,10 +93,19 @@ pub struct TlsSettings {
     #[serde(deserialize_with = "or_null")]
     pub server_name: Option<String>,
     pub verify: bool,
+    pub version_min: TlsVersion,
     #[serde(deserialize_with = "or_null")]
     pub client_cert_pem: Option<String>,
     #[serde(deserialize_with = "or_null")]
     pub client_key_pem: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+pub enum TlsVersion {
+    #[serde(rename = "1.2")]
+    V12,
+    #[serde(rename = "1.3")]
+    V13,
 }
 
 impl fmt::Debug for TlsSettings {

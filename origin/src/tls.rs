@@ -9,9 +9,12 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use rustls::client::Resumption;
+use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+
+use crate::settings::TlsVersion;
 
 mod unverified;
 
@@ -54,6 +57,8 @@ pub struct TlsOptions {
     /// False takes any certificate: whoever answers at the address can read and change everything. For tests and
     /// for links that are secured otherwise.
     pub verify: bool,
+    /// No older version is spoken.
+    pub version_min: TlsVersion,
     pub client: Option<ClientCertificate>,
     pub protocols: Protocols,
 }
@@ -131,7 +136,11 @@ impl fmt::Debug for TlsIdentity {
 
 fn configuration(options: &TlsOptions) -> Result<ClientConfig, IdentityError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+    let versions: &[_] = match options.version_min {
+        TlsVersion::V12 => &[&TLS13, &TLS12],
+        TlsVersion::V13 => &[&TLS13],
+    };
+    let builder = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions)?;
     let builder = if options.verify {
         builder.with_root_certificates(roots(&options.roots)?)
     } else {

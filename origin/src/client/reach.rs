@@ -14,10 +14,11 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::micros;
 use crate::connect::connect;
 use crate::counters::{Count, Counters};
-use crate::error::{Deadline, FetchError, Phase};
+use crate::error::{Deadline, Fault, FetchError, Phase};
 use crate::exchange::Connection;
 use crate::group::{Group, Protocol, Server};
 use crate::lease::{Demand, Lease, SharedPool, within};
+use crate::public::is_public;
 use crate::resolve::{Addresses, Resolver};
 
 /// How long an address is tried alone before the next one is (RFC 8305 8).
@@ -58,10 +59,24 @@ impl Way<'_> {
     async fn addresses(&self, resolver: &Arc<Resolver>) -> Result<Addresses, FetchError> {
         let until = within(self.group.deadlines().connect, self.ends);
         let site = &self.server.site;
-        match timeout_at(until, resolver.resolve(&site.host, site.port)).await {
-            Ok(result) => result,
-            Err(_) => Err(FetchError::timeout(Deadline::Resolve, Phase::Resolve)),
+        let found = match timeout_at(until, resolver.resolve(&site.host, site.port)).await {
+            Ok(result) => result?,
+            Err(_) => return Err(FetchError::timeout(Deadline::Resolve, Phase::Resolve)),
+        };
+        self.allowed(found)
+    }
+
+    /// Those that the settings allow. Checked at each use, so that no answer of DNS can slip in later.
+    fn allowed(&self, found: Addresses) -> Result<Addresses, FetchError> {
+        if !self.group.public_only() || found.iter().all(|address| is_public(address.ip())) {
+            return Ok(found);
         }
+        let public: Addresses = found.iter().copied().filter(|address| is_public(address.ip())).collect();
+        if public.is_empty() {
+            let reason = format!("{} is not public", found[0].ip());
+            return Err(FetchError::new(Fault::Prohibited, Phase::Resolve).because(reason));
+        }
+        Ok(public)
     }
 
     fn by_preference(&self, addresses: &[SocketAddr]) -> Vec<SocketAddr> {

@@ -42,7 +42,7 @@ fn request(method: Method, target: &'static str) -> Request {
     }
 }
 
-fn get(target: &'static str) -> Request {
+pub(crate) fn get(target: &'static str) -> Request {
     request(Method::GET, target)
 }
 
@@ -53,7 +53,11 @@ fn post(body: &'static str) -> Request {
 }
 
 /// The answer, its body read to the end.
-async fn fetch(client: &Client, group: &Arc<Group>, request: Request) -> Result<(Response, Bytes), FetchError> {
+pub(crate) async fn fetch(
+    client: &Client,
+    group: &Arc<Group>,
+    request: Request,
+) -> Result<(Response, Bytes), FetchError> {
     let mut response = client.fetch(group, request, None).await?;
     let body = std::mem::replace(&mut response.body, crate::message::ResponseBody::empty());
     let bytes = body.collect().await?.to_bytes();

@@ -174,6 +174,7 @@ fn tls_options(settings: &GroupSettings, host: &str, protocols: Protocols) -> Re
         server_name: tls.server_name.clone().unwrap_or_else(|| host.to_owned()),
         roots: tls.ca_pem.as_ref().map_or(Roots::System, |pem| Roots::Pem(pem.clone().into_bytes())),
         verify: tls.verify,
+        version_min: tls.version_min,
         client,
         protocols,
     })

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::settings::{
     Balance, ConcurrencySettings, DeadlineSettings, EjectionSettings, HashKey, HashSettings, HedgeSettings, Http2,
-    RetrySettings, ServerSettings, TlsSettings,
+    RetrySettings, ServerSettings, TlsSettings, TlsVersion,
 };
 
 /// Settings of a plain group of the given servers, as a starting point for tests.
@@ -25,9 +25,11 @@ pub(crate) fn settings(urls: &[&str]) -> GroupSettings {
             ca_pem: None,
             server_name: None,
             verify: false,
+            version_min: TlsVersion::V12,
             client_cert_pem: None,
             client_key_pem: None,
         },
+        public_only: false,
         http2: Http2::Auto,
         deadlines: DeadlineSettings {
             connect_ms: 2_000,
@@ -134,12 +136,13 @@ fn whatever_differs_in_the_identity_no_connection_is_shared() {
         settings.tls.client_key_pem = Some(one.signing_key.serialize_pem());
         settings
     };
-    let edits: [&dyn Fn(&mut GroupSettings); 8] = [
+    let edits: [&dyn Fn(&mut GroupSettings); 9] = [
         &|s| s.servers[0].url = "https://127.0.0.2".into(),
         &|s| s.servers[0].url = "https://127.0.0.1:8443".into(),
         &|s| s.servers[0].url = "http://127.0.0.1:443".into(),
         &|s| s.tls.server_name = Some("name.test".into()),
         &|s| s.tls.verify = true,
+        &|s| s.tls.version_min = TlsVersion::V13,
         &|s| s.tls.ca_pem = Some(other.cert.pem()),
         &|s| {
             s.tls.client_cert_pem = Some(other.cert.pem());

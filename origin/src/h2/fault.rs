@@ -16,6 +16,7 @@ pub(super) fn of(error: Error, phase: Phase) -> FetchError {
         Some(Reason::FRAME_SIZE_ERROR) if error.is_library() => Fault::TooLarge(Excess::Head),
         _ if error.is_library() => Fault::Malformed("HTTP/2 protocol"),
         _ if phase == Phase::Body => Fault::Truncated,
+        _ if error.is_reset() && error.is_remote() && !untouched => Fault::StreamReset,
         _ => Fault::Reset,
     };
     let fault = FetchError::new(fault, phase).because(error);

@@ -284,11 +284,12 @@ async fn an_upload_that_is_not_as_long_as_declared_is_reset() {
 #[tokio::test]
 async fn a_refused_stream_may_be_sent_again_and_another_reset_not() {
     let (handle, mut asked) = origin().await;
-    for (reason, untouched) in [(Reason::REFUSED_STREAM, true), (Reason::INTERNAL_ERROR, false)] {
+    let resets = [(Reason::REFUSED_STREAM, Fault::Reset, true), (Reason::INTERNAL_ERROR, Fault::StreamReset, false)];
+    for (reason, fault, untouched) in resets {
         let exchange = start(&handle, request(Method::POST));
         asked.recv().await.unwrap().1.send_reset(reason);
         let error = exchange.await.unwrap().err().unwrap();
-        assert_eq!((error.fault, error.nothing_sent), (Fault::Reset, untouched));
+        assert_eq!((error.fault, error.nothing_sent), (fault, untouched));
     }
     assert!(handle.is_usable());
 }

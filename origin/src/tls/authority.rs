@@ -11,6 +11,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{ClientCertificate, Protocols, Roots, TlsIdentity, TlsOptions};
+use crate::settings::TlsVersion;
 
 /// The name of every origin in tests.
 pub(crate) const NAME: &str = "origin.example";
@@ -57,6 +58,7 @@ impl Authority {
             server_name: NAME.to_owned(),
             roots: Roots::Pem(self.pem.clone().into_bytes()),
             verify: true,
+            version_min: TlsVersion::V12,
             client: None,
             protocols: Protocols::Both,
         }

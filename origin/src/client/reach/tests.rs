@@ -3,7 +3,7 @@
 use super::*;
 use crate::client::Client;
 use crate::client::tests::origin::{Answer, Dead, Origin};
-use crate::client::tests::{LIMITS, group, on_a_runtime};
+use crate::client::tests::{LIMITS, fetch, get, group, on_a_runtime};
 use crate::error::Fault;
 
 /// What a way over these addresses leads to, and the addresses in the order in which it would ask them next.
@@ -67,4 +67,19 @@ fn when_no_address_answers_the_failure_is_the_last_ones() {
         assert_eq!(lease.err().unwrap().fault, Fault::Refused);
     });
     assert_eq!(client.open_connections().open, 0);
+}
+
+#[test]
+fn a_name_that_leads_to_the_inside_is_refused_where_addresses_must_be_public() {
+    let origin = Origin::start(|_| Answer::text("hello"));
+    let url = origin.url().replace("127.0.0.1", "localhost");
+    for (public_only, expected) in [(false, None), (true, Some(Fault::Prohibited))] {
+        let (client, group) = (Client::new(LIMITS), group(&[&url], |settings| settings.public_only = public_only));
+        let fetched = on_a_runtime(fetch(&client, &group, get("/")));
+        assert_eq!(fetched.err().map(|error| error.fault), expected);
+    }
+    assert_eq!(origin.seen().len(), 1, "nothing was sent");
+    // An address that the settings name is the operator's own word.
+    let (client, group) = (Client::new(LIMITS), group(&[&origin.url()], |settings| settings.public_only = true));
+    assert!(on_a_runtime(fetch(&client, &group, get("/"))).is_ok());
 }
