@@ -12,6 +12,9 @@ PurgeKind: TypeAlias = Literal["url", "path", "prefix", "wildcard", "regex", "ho
 class SettingsError(ValueError):
     """A snapshot was refused as a whole; one sentence says why."""
 
+class DiskError(OSError):
+    """The disk tier cannot be opened; one sentence says why."""
+
 class ListenError(OSError):
     """An address cannot be listened on; one sentence names it and says why."""
 
@@ -77,6 +80,19 @@ def key_hash(scheme: str, host: str, target: str, parts: list[tuple[bytes, bytes
     """XXH3-128 of a cache key of canonical host and target. Raises `ValueError` for another scheme."""
 
 @final
+class Disk:
+    """The disk tier of a node that does not run."""
+
+    def __new__(cls, snapshot_json: bytes) -> Disk:
+        """Open the files. Raises `DiskError`, also when a node has them, and `SettingsError` without such a tier."""
+
+    def inspect(self, question_json: bytes) -> bytes:
+        """The answer to a question about it. Raises `ValueError` with one sentence."""
+
+    def close(self) -> None:
+        """Write what is to be written, and let go of the files."""
+
+@final
 class Node:
     """One node: its snapshot, store, ledger, pool, listeners and workers."""
 
@@ -108,6 +124,9 @@ class Node:
 
     def metrics(self) -> bytes:
         """Counters and histograms as one JSON document."""
+
+    def inspect(self, question_json: bytes) -> bytes:
+        """The answer to a question about the disk tier; waits for the disk. Raises `ValueError` with one sentence."""
 
     def ledger(self) -> Ledger:
         """The node's ledger."""

@@ -5,6 +5,7 @@
     GET /metrics       Prometheus text
     GET /v1/stats      the dashboard's numbers, with the last three minutes
     GET /v1/origins    every origin server: in service or not, load, latency, its last check
+    POST /v1/cache     what is on disk: a question of `headland cache` as JSON; one that evicts needs the scope `purge`
     GET /v1/explain    ?url=...&header=Name:value&method=GET  what the node would do with a request now, and why
 
 All but the first two need a token with the scope `read`, unless they are asked on loopback (`edge.admission`).
@@ -37,6 +38,8 @@ EXPLAIN_URL_BYTES_MAX = 8_192
 """Bytes of a URL to explain."""
 EXPLAIN_HEADERS_MAX = 64
 """Header fields of a request to explain."""
+EVICTING_SCOPES = frozenset({"purge", "purge:all"})
+"""What a token needs one of, to drop what is on disk."""
 TICK_S = 1.0
 """Seconds between readings of the counters."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -67,6 +70,7 @@ def make_app(context: AdminContext, extensions: Iterable[Extension] | None = Non
     app.router.add_get("/metrics", admin.reading(admin.metrics))
     app.router.add_get("/v1/stats", admin.reading(admin.stats))
     app.router.add_get("/v1/origins", admin.reading(admin.origins))
+    app.router.add_post("/v1/cache", admin.reading(admin.cache))
     app.router.add_get("/v1/explain", admin.reading(admin.explain))
     app.cleanup_ctx.append(admin.ticking)
     for mount in load_extensions() if extensions is None else extensions:
@@ -140,6 +144,22 @@ class Admin:
     async def origins(self, _request: web.Request) -> web.Response:
         """`GET /v1/origins`."""
         return answers.json_answer(200, orjson.dumps({"origins": _origins(self._context)}))
+
+    async def cache(self, request: web.Request) -> web.Response:
+        """`POST /v1/cache`."""
+        question = await request.read()
+        try:
+            document = orjson.loads(question)
+            evicts = document["what"] == "evict"
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            return answers.problem(400, "expected a JSON object with what: stat, verify, list or evict")
+        if evicts and not admission.may_do(request.headers, self._context.tokens, EVICTING_SCOPES):
+            return answers.problem(403, "evicting needs a token that has the scope purge or purge:all")
+        try:
+            found = await asyncio.to_thread(self._context.node.inspect, question)
+        except ValueError as error:
+            return answers.problem(400, str(error))
+        return answers.json_answer(200, found)
 
     async def explain(self, request: web.Request) -> web.Response:
         """`GET /v1/explain`."""

@@ -19,7 +19,7 @@ from aiohttp import hdrs, web
 
 from edge.context import Token
 
-__all__ = ["is_rebound", "local_address", "may_look"]
+__all__ = ["is_rebound", "local_address", "may_do", "may_look"]
 
 READ_SCOPE = "read"
 NAMES_MAX = 64
@@ -41,6 +41,11 @@ def may_look(address: str | None, headers: Mapping[str, str], tokens: Iterable[T
     """Whether a request may see what only readers may."""
     if address is None or _is_loopback(address):
         return True
+    return may_do(headers, tokens, frozenset({READ_SCOPE}))
+
+
+def may_do(headers: Mapping[str, str], tokens: Iterable[Token], scopes: frozenset[str]) -> bool:
+    """Whether a request has a token with one of some scopes."""
     scheme, _, credentials = headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     if scheme.lower() != "bearer":
         return False
@@ -48,7 +53,7 @@ def may_look(address: str | None, headers: Mapping[str, str], tokens: Iterable[T
     for token in tokens:
         # All are compared, whichever fits, so that the time taken tells nothing.
         same = hmac.compare_digest(presented, _digest(token.secret))
-        fits |= same and READ_SCOPE in token.scopes
+        fits |= same and not scopes.isdisjoint(token.scopes)
     return fits
 
 

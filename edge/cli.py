@@ -100,6 +100,7 @@ def parser() -> argparse.ArgumentParser:
     _check(commands)
     _purge(commands)
     _explain(commands)
+    _cache(commands)
     _probe(commands)
     _fleet(commands)
     _settings(commands)
@@ -238,6 +239,37 @@ def _explain(commands: _Commands[argparse.ArgumentParser]) -> None:
     explain.add_argument("-X", "--method", default="GET", help="of the request (default: %(default)s)")
     explain.add_argument("--json", action="store_true", help="print the node's document as it is")
     _admin_options(explain)
+
+
+def _cache(commands: _Commands[argparse.ArgumentParser]) -> None:
+    cache = _command(commands, "cache", "look at what is on disk, of a running node or of its files")
+    what = cache.add_subparsers(dest="what", metavar="COMMAND", required=True)
+    sentences = {
+        "stat": "how full the disks are: with what ages and sizes, of which sites",
+        "verify": "read every record, and count and drop what is bad",
+        "list": "tell what is stored",
+        "evict": "drop what is stored",
+    }
+    parsers = {word: what.add_parser(word, help=sentence, description=sentence) for word, sentence in sentences.items()}
+    parsers["list"].add_argument("--host", metavar="HOST", help="only of this host")
+    parsers["list"].add_argument("--limit", metavar="N", type=int, default=100, help="(default: %(default)s)")
+    evict = parsers["evict"]
+    evict.add_argument("urls", nargs="*", metavar="URL", default=[], help="all variants of these")
+    evict.add_argument("--host", metavar="HOST", action="append", default=[], help="all of this host")
+    evict.add_argument("--expired", action="store_true", help="all that is stale")
+    evict.add_argument("--all", action="store_true", help="everything")
+    for parser in parsers.values():
+        parser.add_argument(
+            "--config", metavar="FILE", help="of the node; its files are looked at when it does not run"
+        )
+        parser.add_argument("--json", action="store_true", help="one JSON document")
+        _set_option(parser)
+        parser.add_argument(
+            "--admin", metavar="ADDR", help="of a running node (default: as configured, or 127.0.0.1:9090)"
+        )
+        parser.add_argument(
+            "--token-file", metavar="FILE", help="a file with the token; otherwise the environment's HEADLAND_TOKEN"
+        )
 
 
 def _probe(commands: _Commands[argparse.ArgumentParser]) -> None:

@@ -18,6 +18,7 @@ from edge.toml_lines import Path as KeyPath
 __all__ = ["UsageError", "run"]
 
 DEFAULT_LISTEN: Final = "127.0.0.1:8080"
+DEFAULT_ADMIN: Final = "127.0.0.1:9090"
 
 
 class UsageError(Exception):
@@ -32,6 +33,7 @@ def run(options: argparse.Namespace) -> Exit:
         "check": _check,
         "purge": _purge,
         "explain": _explain,
+        "cache": _cache,
         "probe": _probe,
         "fleet": _fleet,
         "settings": _settings,
@@ -118,6 +120,27 @@ def _explain(options: argparse.Namespace) -> Exit:
 
     headers = _headers(options)
     return remote.explain(_remote(options), options.url, headers, method=options.method, as_json=options.json)
+
+
+def _cache(options: argparse.Namespace) -> Exit:
+    from edge import cache_command, configuration  # noqa: PLC0415 - the models take a moment to load
+
+    loaded = None if options.config is None else configuration.load(Path(options.config), _overrides(options))
+    if options.admin is None:
+        options.admin = DEFAULT_ADMIN if loaded is None else loaded.settings.admin.listen
+    question: dict[str, Any] = {"what": options.what}
+    if options.what == "list":
+        question |= {"host": options.host, "limit": options.limit}
+    if options.what == "evict":
+        question |= {
+            "urls": options.urls,
+            "hosts": options.host,
+            "expired": options.expired,
+            "all": options.all,
+        }
+        if not any((options.urls, options.host, options.expired, options.all)):
+            raise UsageError("evict needs URLs, --host, --expired or --all")
+    return cache_command.inspect(loaded, _remote(options), question, as_json=options.json)
 
 
 def _headers(options: argparse.Namespace) -> list[tuple[str, str]]:

@@ -63,6 +63,9 @@ class NodeFace(Protocol):
     def metrics(self) -> bytes:
         """All counters and histograms as one JSON document."""
 
+    def inspect(self, question_json: bytes) -> bytes:
+        """The answer to a question about the disk tier, both as JSON; waits. Raises `ValueError` with one sentence."""
+
     def explain(self, url: str, headers: list[tuple[str, str]], method: str = ...) -> bytes:
         """What would happen to a GET of this URL now, as one JSON document."""
 

@@ -35,7 +35,9 @@ mod buffers;
 mod codec;
 mod footer;
 mod ghosts;
+mod hottest;
 mod index;
+pub mod inspect;
 mod latency;
 mod moving;
 mod pace;
@@ -47,6 +49,9 @@ mod spread;
 mod surroundings;
 mod volume;
 mod writer;
+
+/// Keys of memory that are kept over a restart.
+const HOTTEST_MAX: usize = 1 << 20;
 
 /// What is written to disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,11 +114,18 @@ impl DiskTier {
     /// Opens the tier of some directories, which are made if need be. The error is one sentence.
     pub fn open(volumes: &[VolumeSettings], limits: DiskLimits, surroundings: &Surroundings) -> Result<Self, String> {
         let spread = Spread::over(volumes);
-        let opening = volumes.iter().enumerate().map(|(number, volume)| {
-            let is_at_home = |hash| spread.of(hash) == number;
-            Opening::begin(volume, limits, &is_at_home, surroundings.clone())
-        });
-        let opening = opening.collect::<Result<Vec<_>, _>>()?;
+        let opening = std::thread::scope(|scope| {
+            let begin = |(number, volume)| {
+                let spread = &spread;
+                let is_at_home = move |hash| spread.of(hash) == number;
+                scope.spawn(move || Opening::begin(volume, limits, &is_at_home, surroundings.clone()))
+            };
+            let threads: Vec<_> = volumes.iter().enumerate().map(begin).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().expect("opening does not panic"))
+                .collect::<Result<Vec<_>, _>>()
+        })?;
         // One number for all, so that no two runs share one, wherever they wrote.
         let next_id = opening.iter().map(|volume| volume.next_id).max().unwrap_or(1);
         let size_bytes: u64 = volumes.iter().map(|volume| volume.size_bytes).sum();
@@ -207,6 +219,29 @@ impl DiskTier {
     /// Notes that a key was read; whether it had been among the `last` that were read before, and so belongs into memory.
     pub fn is_read_again(&self, key: KeyRef<'_>, last: u64) -> bool {
         self.read_lately.meet(key.short_hash(), last)
+    }
+
+    /// Everything under a hash, read; waits for the disk.
+    pub fn records(&self, hash: u64) -> Vec<FoundRecord> {
+        let shared = &self.volume(hash).shared;
+        let places = shared.index.find(hash);
+        places.into_iter().filter_map(|place| shared.record(hash, place, Patience::Waits).ok()?).collect()
+    }
+
+    /// Keeps the hashes of keys that are to come back first after a restart.
+    pub fn keep_hottest(&self, hashes: impl Iterator<Item = u64>) {
+        let mut each = vec![Vec::new(); self.volumes.len()];
+        hashes.take(HOTTEST_MAX).for_each(|hash| each[self.spread.of(hash)].push(hash));
+        for (volume, hashes) in self.volumes.iter().zip(each) {
+            if let Err(error) = hottest::write(&volume.shared.path, &hashes) {
+                volume.shared.tell(&format!("what memory had is not kept: {error}"));
+            }
+        }
+    }
+
+    /// The hashes that were kept at the last end, once.
+    pub fn take_hottest(&self) -> Vec<u64> {
+        self.volumes.iter().flat_map(|volume| hottest::take(&volume.shared.path)).collect()
     }
 
     /// Closes the open segments and ends all threads; waits so long at most.

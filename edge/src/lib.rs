@@ -18,6 +18,7 @@ pub mod forward;
 pub mod h1;
 pub mod h3;
 pub mod hop_by_hop;
+pub mod inspection;
 pub mod interims;
 pub mod limits;
 pub mod listener;

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use headland_cache::Epoch;
 use headland_cache::python::PyLedger;
+use headland_cache::{DiskTier, Epoch};
 use parking_lot::Mutex;
 use pyo3::create_exception;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
@@ -14,14 +14,17 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::explain;
+use crate::inspection::Question;
 use crate::node::Node;
 use crate::purge::Settled;
 use crate::report::report;
 use crate::running::Running;
 use crate::secret::SECRET_BYTES;
 use crate::settings::{ListenerKind, Settings};
+use crate::tier;
 
 create_exception!(_headland, SettingsError, PyValueError, "A snapshot was refused as a whole; one sentence says why.");
+create_exception!(_headland, DiskError, PyOSError, "The disk tier cannot be opened; one sentence says why.");
 create_exception!(_headland, ListenError, PyOSError, "An address cannot be listened on; one sentence says why.");
 
 /// A node: made from a snapshot, started, reloaded, drained.
@@ -30,6 +33,38 @@ struct PyNode {
     node: Arc<Node>,
     settings: Mutex<Settings>,
     running: Mutex<Option<Running>>,
+}
+
+/// The disk tier of a node that does not run.
+#[pyclass(name = "Disk", frozen, module = "_headland")]
+struct PyDisk {
+    settings: Settings,
+    disk: DiskTier,
+}
+
+#[pymethods]
+impl PyDisk {
+    #[new]
+    fn new(py: Python<'_>, snapshot_json: &[u8]) -> PyResult<Self> {
+        let settings = parse(snapshot_json)?;
+        let disk = settings.cache.disk.as_ref().ok_or_else(|| SettingsError::new_err("there is no [cache.disk]"))?;
+        let disk = py.detach(|| tier::open_aside(disk)).map_err(DiskError::new_err)?;
+        Ok(PyDisk { settings, disk })
+    }
+
+    fn inspect<'py>(&self, py: Python<'py>, question_json: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+        let question = question(question_json)?;
+        let told = py.detach(|| tier::inspect_aside(&self.disk, &self.settings, &question));
+        Ok(PyBytes::new(py, told.map_err(PyValueError::new_err)?.to_string().as_bytes()))
+    }
+
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.disk.close(tier::CLOSE_WITHIN));
+    }
+}
+
+fn question(json: &[u8]) -> PyResult<Question> {
+    serde_json::from_slice(json).map_err(|error| PyValueError::new_err(format!("question: {error}")))
 }
 
 /// A purge that waits: number, method, URL, fields, client, whether its address is allowed.
@@ -148,6 +183,13 @@ impl PyNode {
         self.node.purges.settle(id, Settled { status, body });
     }
 
+    /// The answer to a question about the disk tier, both as JSON.
+    fn inspect<'py>(&self, py: Python<'py>, question_json: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+        let question = question(question_json)?;
+        let told = py.detach(|| tier::inspect(&self.node, &question)).map_err(PyValueError::new_err)?;
+        Ok(PyBytes::new(py, told.to_string().as_bytes()))
+    }
+
     fn forget_rules(&self, py: Python<'_>, until: u64) -> u64 {
         py.detach(|| self.node.forget_rules(Epoch(until))).0
     }
@@ -167,6 +209,8 @@ impl PyNode {
 fn _headland(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<PyNode>()?;
+    module.add_class::<PyDisk>()?;
+    module.add("DiskError", module.py().get_type::<DiskError>())?;
     module.add("SettingsError", module.py().get_type::<SettingsError>())?;
     module.add("ListenError", module.py().get_type::<ListenError>())?;
     headland_cache::python::register(module)?;

@@ -16,15 +16,20 @@ use headland_cache::disk::{DiskTier, FoundBody, FoundRecord, Patience, Surroundi
 use headland_cache::object::Parts;
 use headland_cache::{Body, CacheKey, DiskLimits, Object, Outcome, RequestFacts, Standing, Time, VaryFacts};
 use headland_origin::RequestBody;
+use serde_json::Value;
+use tokio::runtime::Builder;
 
 use crate::answer::{Answer, Content};
+use crate::clock::Clock;
 use crate::deliver;
 use crate::fetching;
 use crate::forward::OwnedLines;
+use crate::inspection::{Inspector, Question};
 use crate::node::Node;
 use crate::plan::Plan;
 use crate::request::Found;
-use crate::settings::{self, DiskSettings};
+use crate::route::Routes;
+use crate::settings::{self, DiskSettings, Settings};
 use stream::DiskReader;
 
 pub mod part;
@@ -32,26 +37,55 @@ pub mod stream;
 mod waiting;
 
 /// How long the writer may take to end.
-const CLOSE_WITHIN: Duration = Duration::from_secs(20);
+pub const CLOSE_WITHIN: Duration = Duration::from_secs(20);
+
+/// Opens the files of a node that does not run, to look at them. The error is one sentence.
+pub fn open_aside(settings: &DiskSettings) -> Result<DiskTier, String> {
+    let (begun, clock) = (Instant::now(), Clock::start());
+    let surroundings = Surroundings {
+        stopwatch: Arc::new(move || begun.elapsed().as_micros() as u64),
+        now: Arc::new(move || clock.now()),
+        is_worth_keeping: Arc::new(|_| true),
+        tell: Arc::new(|sentence| drop(writeln!(std::io::stderr(), "headland: {sentence}"))),
+    };
+    open_tier(settings, &surroundings)
+}
+
+/// What operators ask of the tier, and the answer.
+pub fn inspect(node: &Node, question: &Question) -> Result<Value, String> {
+    let disk = node.disk.get().ok_or("the node has no disk tier")?;
+    let snapshot = node.snapshot();
+    let site_of = |host: &[u8]| match snapshot.sites.find(host) {
+        Some(site) => String::from(site.metrics.name.clone()),
+        None => String::from_utf8_lossy(host).into_owned(),
+    };
+    let forget = |key: &CacheKey| node.forget(key.as_ref());
+    Inspector { disk, now: node.clock.now(), site_of: &site_of, forget: &forget }.answer(question)
+}
+
+/// The same of the files of a node that does not run.
+pub fn inspect_aside(disk: &DiskTier, settings: &Settings, question: &Question) -> Result<Value, String> {
+    let mut sites = Routes::default();
+    for site in &settings.sites {
+        let name = Arc::new(site.name.clone());
+        for host in &site.hosts {
+            sites.add(host, &name);
+        }
+    }
+    let site_of = |host: &[u8]| match sites.find(host) {
+        Some(name) => String::clone(name),
+        None => String::from_utf8_lossy(host).into_owned(),
+    };
+    let forget = |key: &CacheKey| disk.remove(key.as_ref());
+    Inspector { disk, now: Clock::start().now(), site_of: &site_of, forget: &forget }.answer(question)
+}
 
 /// Opens the tier, before anything is served. The error is one sentence.
 pub fn open(node: &Arc<Node>, settings: &DiskSettings) -> Result<(), String> {
-    let limits = DiskLimits {
-        segment_bytes: settings.segment_bytes,
-        write_bytes_per_s: Some(settings.write_bytes_per_s).filter(|rate| *rate > 0),
-        keeps_page_cache: settings.page_cache,
-        readers: usize::from(settings.readers),
-        index_bytes_max: settings.index_bytes_max,
-    };
     if node.disk.get().is_some() {
         return Err("cache.disk: it was opened before; a node starts once".to_owned());
     }
-    let volume = |each: &settings::VolumeSettings| VolumeSettings {
-        path: each.path.clone().into(),
-        size_bytes: each.size_bytes,
-    };
-    let volumes: Vec<_> = settings.volumes.iter().map(volume).collect();
-    let tier = Arc::new(DiskTier::open(&volumes, limits, &surroundings(node))?);
+    let tier = Arc::new(open_tier(settings, &surroundings(node))?);
     node.ledger.continue_from(tier.newest_birth());
     node.store.continue_generations(tier.first_generation());
     let (departures, sites) = (tier.clone(), Arc::downgrade(node));
@@ -60,7 +94,25 @@ pub fn open(node: &Arc<Node>, settings: &DiskSettings) -> Result<(), String> {
             departures.evicted(object, again, node.admission_of(object));
         }
     }));
-    node.disk.set(tier).map_err(|_| "cache.disk: it was opened twice".to_owned())
+    node.disk.set(tier).map_err(|_| "cache.disk: it was opened twice".to_owned())?;
+    warm(node);
+    Ok(())
+}
+
+fn open_tier(settings: &DiskSettings, surroundings: &Surroundings) -> Result<DiskTier, String> {
+    let limits = DiskLimits {
+        segment_bytes: settings.segment_bytes,
+        write_bytes_per_s: Some(settings.write_bytes_per_s).filter(|rate| *rate > 0),
+        keeps_page_cache: settings.page_cache,
+        readers: usize::from(settings.readers),
+        index_bytes_max: settings.index_bytes_max,
+    };
+    let volume = |each: &settings::VolumeSettings| VolumeSettings {
+        path: each.path.clone().into(),
+        size_bytes: each.size_bytes,
+    };
+    let volumes: Vec<_> = settings.volumes.iter().map(volume).collect();
+    DiskTier::open(&volumes, limits, surroundings)
 }
 
 /// What the tier has to know of the node, which it does not keep alive.
@@ -85,8 +137,35 @@ fn is_worth_keeping(node: &Node, parts: &Parts) -> bool {
 /// Writes down what is wanted in memory, and closes the tier.
 pub fn close(node: &Node) {
     let Some(disk) = node.disk.get() else { return };
-    node.store.wanted().iter().for_each(|object| disk.evicted(object, true, node.admission_of(object)));
+    let wanted = node.store.wanted();
+    for object in &wanted {
+        disk.evicted(object, true, node.admission_of(object));
+    }
+    disk.keep_hottest(wanted.iter().map(|object| object.key.as_ref().short_hash()));
     disk.close(CLOSE_WITHIN);
+}
+
+/// Brings back what was wanted in memory when the node ended, as long as there is room, while requests are served.
+fn warm(node: &Arc<Node>) {
+    let node = node.clone();
+    let work = move || {
+        let (Some(disk), Ok(runtime)) = (node.disk.get(), Builder::new_current_thread().build()) else { return };
+        for hash in disk.take_hottest() {
+            for record in disk.records(hash) {
+                let object = object_of(&record);
+                let is_usable = node.ledger.check(&object) == Standing::Clear
+                    && object.freshness.response_time() <= node.clock.now();
+                if node.drain.has_begun() || !node.store.has_room_for(object.weight() + record.length()) {
+                    return;
+                }
+                if is_usable && let Some(body) = record.whole_body() {
+                    runtime.block_on(insert(&node, &record, body));
+                }
+            }
+        }
+    };
+    // Without the thread, memory fills as requests come.
+    drop(std::thread::Builder::new().name("disk-warmer".to_owned()).spawn(work));
 }
 
 /// Answers a request that memory has nothing for, while the disk may.
@@ -246,3 +325,6 @@ async fn insert(node: &Node, record: &FoundRecord, body: Body) -> Option<Arc<Obj
     }
     stored.then_some(object)
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,7 +84,9 @@ def metrics_of(places: dict[str, str]) -> dict[str, float]:
     request = urllib.request.Request(f"http://{places['admin']}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
     with urllib.request.urlopen(request) as answer:
         lines = [line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if not line.startswith("#")]
-    found = {re.sub(r',?path="[^"]*"', "", name): float(value) for name, value in lines if "disk" in name}
+    found = {
+        re.sub(r',?path="[^"]*"', "", name): float(value) for name, value in lines if "disk" in name or "store" in name
+    }
     return {name.removeprefix("headland_").removesuffix("{}"): value for name, value in found.items()}
 
 

@@ -32,6 +32,13 @@ pub struct Place {
     pub length: u64,
 }
 
+impl Place {
+    /// Whether it was written earlier.
+    fn is_before(self, other: Place) -> bool {
+        (self.segment, self.offset) < (other.segment, other.offset)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {
     hash: u64,
@@ -163,6 +170,25 @@ impl Index {
                 None => table.add(entry),
             }
         });
+    }
+
+    /// The same, unless what is known for the key and variant is newer.
+    pub fn insert_unless_older(&self, hash: u64, variant: u32, place: Place) {
+        self.change(hash, |table| {
+            let same = table.places(hash).find(|at| table.slots[*at].variant == variant);
+            match same {
+                Some(at) if table.slots[at].place().is_before(place) => {
+                    table.slots[at] = Entry::at(hash, variant, place);
+                }
+                Some(_) => {}
+                None => table.add(Entry::at(hash, variant, place)),
+            }
+        });
+    }
+
+    /// Forgets the records of a key that were written before.
+    pub fn remove_before(&self, hash: u64, place: Place) {
+        self.remove_where(hash, |entry| entry.place().is_before(place));
     }
 
     /// The records of a key, newest first; counts a request for each.

@@ -32,6 +32,8 @@ const STEP_BYTES: usize = 1 << 20;
 pub struct Segment {
     pub id: u32,
     pub layout: Layout,
+    /// When it was begun; of version 1 that is not known.
+    pub begun: Option<Time>,
     file: File,
     path: PathBuf,
 }
@@ -68,7 +70,7 @@ impl Segment {
         let sum = Layout::FIRST.sum(&opening);
         opening.extend_from_slice(&sum.to_le_bytes());
         file.write_all(&opening)?;
-        Ok(Segment { id, layout: Layout { version: VERSION, seed }, file, path })
+        Ok(Segment { id, layout: Layout { version: VERSION, seed }, begun: Some(now), file, path })
     }
 
     /// Opens a file that is there; one of another version is an error.
@@ -77,12 +79,12 @@ impl Segment {
         let file = File::open(&path)?;
         let mut name = [0; FIRST_OPENING_BYTES];
         file.read_exact_at(&mut name, 0)?;
-        let layout = match name.strip_prefix(&NAME) {
-            Some([1]) => Layout::FIRST,
+        let (layout, begun) = match name.strip_prefix(&NAME) {
+            Some([1]) => (Layout::FIRST, None),
             Some([VERSION]) => opening(&file)?,
             _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "it is of another version")),
         };
-        Ok(Segment { id, layout, file, path })
+        Ok(Segment { id, layout, begun, file, path })
     }
 
     /// Where the first record stands.
@@ -209,15 +211,15 @@ impl Segment {
     }
 }
 
-/// The layout that a file's opening tells.
-fn opening(file: &File) -> io::Result<Layout> {
+/// Layout and beginning, as a file's opening tells.
+fn opening(file: &File) -> io::Result<(Layout, Option<Time>)> {
     let mut bytes = [0; OPENING_BYTES];
     file.read_exact_at(&mut bytes, 0)?;
     let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
     if Layout::FIRST.sum(&bytes[..24]) != number(24) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "its opening is damaged"));
     }
-    Ok(Layout { version: VERSION, seed: number(8) })
+    Ok((Layout { version: VERSION, seed: number(8) }, Some(Time::from_millis(number(16)))))
 }
 
 /// What was read of a segment that is searched.

@@ -32,6 +32,8 @@ const QUEUE_MAX: usize = 65_536;
 const QUEUE_BYTES_MAX: u64 = 128 << 20;
 /// A larger object is not written: a segment would hold too few of them. In parts of a segment.
 const SEGMENT_SHARE_MIN: u64 = 4;
+/// Segments that are read at a time at the start.
+const OPENING_THREADS: usize = 8;
 /// Removals that wait beside a full queue.
 const LATE_BURIALS_MAX: usize = 65_536;
 /// A file that says that a removal was lost.
@@ -140,6 +142,45 @@ impl Shared {
         }
     }
 
+    /// Takes a segment in; tombstones are given back, with their places. The newest birth in it.
+    fn take_in(
+        &self,
+        id: u32,
+        is_at_home: &(dyn Fn(u64) -> bool + Sync),
+        tombstones: &mut Vec<(u64, Place)>,
+    ) -> io::Result<Epoch> {
+        let segment = match Segment::open(&self.path, id) {
+            Ok(segment) => segment,
+            // Another version, or never begun: it is of no use to anybody.
+            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
+                self.tell(&format!("{} is left out: {error}", Segment::name(id)));
+                std::fs::remove_file(self.path.join(Segment::name(id)))?;
+                return Ok(Epoch(0));
+            }
+            Err(error) => return Err(error),
+        };
+        let footer = segment.footer()?;
+        let was_closed = footer.is_some();
+        let mut listing = footer.map_or_else(|| segment.search(), Ok)?;
+        let before = listing.records.len();
+        listing.records.retain(|record| is_at_home(record.hash));
+        if listing.records.len() != before || !was_closed {
+            // What cannot be written now is looked for again at the next start.
+            drop(segment.seal(&listing));
+        }
+        for record in &listing.records {
+            let place = Place { segment: id, offset: record.offset, length: record.length };
+            match record.kind {
+                Kind::Response => self.index.insert_unless_older(record.hash, record.variant, place),
+                Kind::Tombstone => tombstones.push((record.hash, place)),
+            }
+        }
+        self.bytes.fetch_add(listing.end - segment.begin(), Relaxed);
+        self.births.lock().insert(id, listing.oldest_birth);
+        self.segments.write().insert(id, Arc::new(segment));
+        Ok(listing.newest_birth)
+    }
+
     pub fn tell(&self, sentence: &str) {
         (self.surroundings.tell)(&format!("cache.disk: {}: {sentence}", self.path.display()));
     }
@@ -172,7 +213,7 @@ impl Opening {
     pub fn begin(
         settings: &VolumeSettings,
         limits: DiskLimits,
-        is_at_home: &dyn Fn(u64) -> bool,
+        is_at_home: &(dyn Fn(u64) -> bool + Sync),
         surroundings: Surroundings,
     ) -> Result<Self, String> {
         let path = &settings.path;
@@ -233,45 +274,30 @@ impl Opening {
         std::fs::remove_file(path.join(DISTRUSTED))
     }
 
-    /// Reads what every segment holds, in the order of their ages, so that what is later wins. What has its home on another
-    /// volume now is left out for good: were it only left aside, it would be found again, older than what came meanwhile,
-    /// when volumes are as they were.
-    fn look_over(&mut self, is_at_home: &dyn Fn(u64) -> bool) -> io::Result<()> {
+    /// Reads what every segment holds, several at a time; what is newer wins, and a tombstone removes what is older. What
+    /// has its home on another volume now is left out for good: were it only left aside, it would be found again, older than
+    /// what came meanwhile, when volumes are as they were.
+    fn look_over(&mut self, is_at_home: &(dyn Fn(u64) -> bool + Sync)) -> io::Result<()> {
         let ids = self.ids()?;
-        let shared = &self.shared;
-        let directory = &shared.path;
-        for id in ids {
-            let segment = match Segment::open(directory, id) {
-                Ok(segment) => segment,
-                // Another version, or never begun: it is of no use to anybody.
-                Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
-                    shared.tell(&format!("{} is left out: {error}", Segment::name(id)));
-                    std::fs::remove_file(directory.join(Segment::name(id)))?;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            let footer = segment.footer()?;
-            let was_closed = footer.is_some();
-            let mut listing = footer.map_or_else(|| segment.search(), Ok)?;
-            let before = listing.records.len();
-            listing.records.retain(|record| is_at_home(record.hash));
-            if listing.records.len() != before || !was_closed {
-                // What cannot be written now is looked for again at the next start.
-                drop(segment.seal(&listing));
+        self.next_id = ids.last().map_or(self.next_id, |id| id + 1);
+        let (shared, next) = (&self.shared, AtomicUsize::new(0));
+        let work = || {
+            let (mut tombstones, mut newest) = (Vec::new(), Epoch(0));
+            while let Some(id) = ids.get(next.fetch_add(1, Relaxed)) {
+                newest = newest.max(shared.take_in(*id, is_at_home, &mut tombstones)?);
             }
-            for record in &listing.records {
-                let place = Place { segment: id, offset: record.offset, length: record.length };
-                match record.kind {
-                    Kind::Response => shared.index.insert(record.hash, record.variant, place),
-                    Kind::Tombstone => drop(shared.index.remove(record.hash)),
-                }
+            io::Result::Ok((tombstones, newest))
+        };
+        let done: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..OPENING_THREADS.min(ids.len())).map(|_| scope.spawn(work)).collect();
+            threads.into_iter().map(|thread| thread.join().expect("reading does not panic")).collect()
+        });
+        for result in done {
+            let (tombstones, newest) = result?;
+            for (hash, place) in tombstones {
+                shared.index.remove_before(hash, place);
             }
-            shared.bytes.fetch_add(listing.end - segment.begin(), Relaxed);
-            self.newest_birth = self.newest_birth.max(listing.newest_birth);
-            shared.births.lock().insert(id, listing.oldest_birth);
-            shared.segments.write().insert(id, Arc::new(segment));
-            self.next_id = id + 1;
+            self.newest_birth = self.newest_birth.max(newest);
         }
         Ok(())
     }
@@ -372,6 +398,16 @@ impl Volume {
             self.remove(object.key.as_ref());
         } else {
             self.shared.jobs_sent.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Waits until all that was asked of the writer so far is done.
+    pub fn settle(&self) {
+        let (done, wait) = sync_channel(1);
+        if self.jobs.send(Job::Tell(done)).is_ok() {
+            self.shared.jobs_sent.fetch_add(1, Relaxed);
+            // It ends without a word when the writer has ended.
+            let _ = wait.recv();
         }
     }
 

@@ -34,6 +34,8 @@ pub enum Job {
     Write(Arc<Object>),
     /// What stands under this key is gone, also after a restart.
     Bury(CacheKey),
+    /// Say that everything before it was done.
+    Tell(SyncSender<()>),
     /// Close the open segment, and say so.
     Stop(SyncSender<()>),
 }
@@ -83,6 +85,10 @@ impl Writer {
             self.work(&job);
             self.jobs_taken += 1;
             self.bury_late(self.jobs_taken);
+            if let Job::Tell(done) = job {
+                // Who asked may have gone.
+                let _ = done.send(());
+            }
         }
         let closed = self.close();
         self.note(closed);
@@ -128,7 +134,7 @@ impl Writer {
                 self.shared.queued_bytes.fetch_sub(object.weight(), Relaxed);
             }
             Job::Bury(key) => self.shared.moving.end_burial(key.hash() as u64),
-            Job::Stop(_) => {}
+            Job::Tell(_) | Job::Stop(_) => {}
         }
     }
 
@@ -147,7 +153,7 @@ impl Writer {
                 })
                 .map(drop)
             }
-            Job::Stop(_) => Ok(()),
+            Job::Tell(_) | Job::Stop(_) => Ok(()),
         }
     }
 
