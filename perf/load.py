@@ -33,7 +33,7 @@ CALIBRATION_REQUESTS = 20_000  # of h2load for 1 KiB, to learn how many fill the
 CALIBRATION_LEAST = 200
 H2_WINDOWS = ("-w", "20", "-W", "24")  # bits, per stream and connection: about what browsers give
 
-Door = Literal["h1", "tls", "h2"]
+Door = Literal["h1", "tls", "h2", "h3"]
 _unique = itertools.count(os.getpid() * 1000)
 
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use http::{Method, Request, Version};
+use http::{Method, Request};
 
 use crate::link::Link;
 use crate::plan::Plan;
@@ -48,9 +48,9 @@ pub(crate) async fn ask(sender: SendRequest<Bytes>, plan: &Plan, number: u64) ->
     Ok(Answer { status, bytes, first_byte, whole: Instant::now(), counted_value })
 }
 
-fn request(plan: &Plan, number: u64) -> io::Result<Request<()>> {
+pub(crate) fn request(plan: &Plan, number: u64) -> io::Result<Request<()>> {
     let uri = format!("https://{}{}", plan.host, plan.path_of(number));
-    let mut builder = Request::builder().version(Version::HTTP_2).method(Method::GET).uri(uri);
+    let mut builder = Request::builder().method(Method::GET).uri(uri);
     if let Some(agent) = plan.agent_of(number) {
         builder = builder.header("user-agent", agent);
     }

@@ -52,20 +52,25 @@ fn server_name(host: &str) -> io::Result<ServerName<'static>> {
 }
 
 fn connector(plan: &Plan) -> TlsConnector {
-    // X25519 alone: not every peer has the hybrid groups, and all are to be asked the same.
-    let provider = CryptoProvider { kx_groups: vec![aws_lc_rs::kx_group::X25519], ..aws_lc_rs::default_provider() };
-    let provider = Arc::new(provider);
-    let mut config = ClientConfig::builder_with_provider(provider.clone())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("the provider has suites for TLS 1.3")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        .with_no_client_auth();
+    let mut config = client_config();
     config.alpn_protocols = vec![if plan.door == Door::H2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
     if !plan.resume {
         config.resumption = Resumption::disabled();
     }
     TlsConnector::from(Arc::new(config))
+}
+
+/// TLS 1.3 to any server, without resumption settled.
+pub(crate) fn client_config() -> ClientConfig {
+    // X25519 alone: not every peer has the hybrid groups, and all are to be asked the same.
+    let provider = CryptoProvider { kx_groups: vec![aws_lc_rs::kx_group::X25519], ..aws_lc_rs::default_provider() };
+    let provider = Arc::new(provider);
+    ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("the provider has suites for TLS 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_no_client_auth()
 }
 
 /// Accepts every certificate, but checks the handshake's signatures, as a browser would have to.

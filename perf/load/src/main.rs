@@ -5,6 +5,7 @@
 
 mod h1;
 mod h2;
+mod h3;
 mod histogram;
 mod link;
 mod plan;

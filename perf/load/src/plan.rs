@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub(crate) const USAGE: &str = "headland-load --address IP:PORT --path PATH --rate PER_SECOND --seconds S
-  [--door h1|tls|h2]       HTTP/1.1, the same over TLS, HTTP/2 over TLS (h1)
+  [--door h1|tls|h2|h3]    HTTP/1.1, the same over TLS, HTTP/2 over TLS, HTTP/3 (h1)
   [--mode reuse|new]       over kept connections, or a new one (and handshake) for every request (reuse)
   [--connections N]        kept connections (32)
   [--resume yes|no]        whether new TLS connections may resume a session (no)
@@ -27,6 +27,7 @@ pub(crate) enum Door {
     H1,
     Tls,
     H2,
+    H3,
 }
 
 #[derive(Clone, Debug)]
@@ -140,6 +141,7 @@ impl Plan {
             None | Some("h1") => Door::H1,
             Some("tls") => Door::Tls,
             Some("h2") => Door::H2,
+            Some("h3") => Door::H3,
             Some(word) => return Err(PlanError(format!("--door is h1, tls or h2, not {word}"))),
         };
         let plan = Self {

@@ -17,10 +17,10 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::link::Opener;
+use crate::link::{Opener, client_config};
 use crate::plan::{Door, Plan};
 use crate::tally::{Job, Tally};
-use crate::{h1, h2 as http2};
+use crate::{h1, h2 as http2, h3 as http3};
 
 /// How long before a request is due the sleeping ends and the turning begins.
 const NEAR: Duration = Duration::from_millis(2);
@@ -29,6 +29,7 @@ const NEAR: Duration = Duration::from_millis(2);
 struct Shared {
     plan: Plan,
     opener: Opener,
+    quic: Option<http3::Opener>,
     tail: String,
     tally: Mutex<Tally>,
     queue: Mutex<VecDeque<Job>>,
@@ -46,10 +47,21 @@ impl Shared {
 
     async fn open(&self) -> io::Result<crate::link::Link> {
         let (link, resumed) = self.opener.open().await?;
+        self.opened(resumed);
+        Ok(link)
+    }
+
+    async fn open_quic(&self) -> io::Result<http3::Sender> {
+        let opener = self.quic.as_ref().expect("the door is HTTP/3's");
+        let (sender, resumed) = opener.open().await?;
+        self.opened(resumed);
+        Ok(sender)
+    }
+
+    fn opened(&self, resumed: bool) {
         let mut tally = self.tally();
         tally.connections += 1;
         tally.resumed += u64::from(resumed);
-        Ok(link)
     }
 }
 
@@ -57,6 +69,7 @@ impl Shared {
 pub(crate) async fn run(plan: Plan) -> io::Result<Value> {
     let shared = Arc::new(Shared {
         opener: Opener::new(&plan)?,
+        quic: if plan.door == Door::H3 { Some(http3::Opener::new(&plan, client_config())?) } else { None },
         tail: h1::tail(&plan),
         tally: Mutex::default(),
         queue: Mutex::default(),
@@ -75,13 +88,24 @@ pub(crate) async fn run(plan: Plan) -> io::Result<Value> {
     Ok(shared.tally().report(shared.plan.counted))
 }
 
-/// Open the kept connections: for HTTP/1.1 one task each, for HTTP/2 the senders.
-async fn prepare(shared: &Arc<Shared>, tasks: &mut JoinSet<()>) -> io::Result<Vec<SendRequest<Bytes>>> {
+/// What carries many requests at once.
+#[derive(Clone)]
+enum Sender {
+    H2(SendRequest<Bytes>),
+    H3(http3::Sender),
+}
+
+/// Open the kept connections: for HTTP/1.1 one task each, for HTTP/2 and HTTP/3 the senders.
+async fn prepare(shared: &Arc<Shared>, tasks: &mut JoinSet<()>) -> io::Result<Vec<Sender>> {
     let mut senders = Vec::new();
     for _ in 0..shared.plan.connections {
+        if shared.plan.door == Door::H3 {
+            senders.push(Sender::H3(shared.open_quic().await?));
+            continue;
+        }
         let link = shared.open().await?;
         if shared.plan.door == Door::H2 {
-            senders.push(http2::connect(link).await?);
+            senders.push(Sender::H2(http2::connect(link).await?));
         } else {
             tasks.spawn(keep_asking(shared.clone(), h1::Connection::new(link)));
         }
@@ -89,7 +113,7 @@ async fn prepare(shared: &Arc<Shared>, tasks: &mut JoinSet<()>) -> io::Result<Ve
     Ok(senders)
 }
 
-async fn keep_schedule(shared: &Arc<Shared>, senders: &[SendRequest<Bytes>], tasks: &mut JoinSet<()>) {
+async fn keep_schedule(shared: &Arc<Shared>, senders: &[Sender], tasks: &mut JoinSet<()>) {
     let plan = &shared.plan;
     let start = Instant::now() + NEAR;
     let end = start + plan.warm + plan.counted;
@@ -162,6 +186,12 @@ async fn keep_asking(shared: Arc<Shared>, first: h1::Connection) {
 
 async fn ask_anew(shared: Arc<Shared>, job: Job) {
     let answer = async {
+        if shared.plan.door == Door::H3 {
+            let sender = shared.open_quic().await?;
+            let answer = http3::ask(sender.clone(), &shared.plan, job.number).await;
+            sender.close();
+            return answer;
+        }
         let link = shared.open().await?;
         if shared.plan.door == Door::H2 {
             return http2::ask(http2::connect(link).await?, &shared.plan, job.number).await;
@@ -171,8 +201,12 @@ async fn ask_anew(shared: Arc<Shared>, job: Job) {
     finish(&shared, job, answer.await);
 }
 
-async fn ask_multiplexed(shared: Arc<Shared>, sender: SendRequest<Bytes>, job: Job) {
-    finish(&shared, job, http2::ask(sender, &shared.plan, job.number).await);
+async fn ask_multiplexed(shared: Arc<Shared>, sender: Sender, job: Job) {
+    let answer = match sender {
+        Sender::H2(sender) => http2::ask(sender, &shared.plan, job.number).await,
+        Sender::H3(sender) => http3::ask(sender, &shared.plan, job.number).await,
+    };
+    finish(&shared, job, answer);
 }
 
 /// Count one end; `true` when it was an answer.
