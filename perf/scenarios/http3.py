@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from perf import bodies, open_load, wan
+from perf import bodies, open_load
 from perf.bench import Bench
-from perf.errors import NotAvailableError
 from perf.load import Door
 from perf.open_load import Arrivals, Waits
 from perf.peer import Peer
@@ -19,12 +18,6 @@ RATE = 4_000.0
 HANDSHAKES = 200.0
 DOORS: tuple[Door, ...] = ("h2", "h3")
 WORDS = {"h2": "HTTP/2", "h3": "HTTP/3"}
-DELAY_MS = 25.0
-WAN_RATE = 20.0
-"""New connections a second over the WAN link."""
-LOSS_PERCENT = 1.0
-
-
 ANEW = Arrivals("/hit/1k", 1024, HANDSHAKES, 5.0, new_connections=True, warm_s=0.0)
 """A new connection for every request."""
 Reader = Callable[[Waits, float], float]
@@ -36,41 +29,16 @@ def run(bench: Bench) -> list[Measure]:
     for size in ("1k", "10m"):
         bench.warm([peer], f"/hit/{size}", size, door="tls")
     many = Arrivals("/hit/1k", 1024, RATE, bench.pace.seconds, connections=4, warm_s=0.0)
-    measures = [*_pair(bench, peer, "hit", "1 KiB hit, 4 connections", many, _cost)]
+    measures = [*pair(bench, peer, "hit", "1 KiB hit, 4 connections", many, _cost)]
     for resume in (False, True):
         key, words = ("resumed", "resumed") if resume else ("full", "full")
         anew = Arrivals(
             "/hit/1k", 1024, HANDSHAKES, bench.pace.seconds, new_connections=True, warm_s=0.0, resume=resume
         )
-        measures += _pair(bench, peer, key, f"{words} handshake and one hit", anew, _cost)
+        measures += pair(bench, peer, key, f"{words} handshake and one hit", anew, _cost)
     large = Arrivals("/hit/10m", bodies.SIZES["10m"], 4.0, bench.pace.seconds, connections=1, poisson=False)
-    measures += _pair(bench, peer, "10m", "10 MiB, one connection, to its last byte", large, _whole)
+    measures += pair(bench, peer, "10m", "10 MiB, one connection, to its last byte", large, whole)
     bench.stop([peer])
-    return measures + _far(bench)
-
-
-def _far(bench: Bench) -> list[Measure]:
-    """A visitor 50 ms away, without and with loss; nothing where there are no network namespaces."""
-    measures = []
-    try:
-        for key, loss in (("wan", 0.0), ("lossy", LOSS_PERCENT)):
-            link = wan.Link(delay_ms=DELAY_MS, loss_percent=loss, mbit=100.0)
-            with wan.up(link, bench.folder, bench.cores.load) as up:
-                peer = bench.start(needs=("h3", "store"), only=("headland",), listen=up.near_address)[0]
-                bench.warm([peer], "/hit/1k", "1k", door="tls")
-                bench.warm([peer], "/hit/1m", "1m", door="tls")
-                if loss:
-                    what = Arrivals(
-                        "/hit/1m", bodies.SIZES["1m"], 2.0, bench.pace.seconds, new_connections=True, warm_s=0.0
-                    )
-                    title, read = f"1 MiB at {loss:g} % loss, new connection, to its last byte", _whole
-                else:
-                    what = dataclasses.replace(ANEW, rate=WAN_RATE, seconds=bench.pace.seconds)
-                    title, read = "TTFB of a hit over 50 ms, new connection", _first
-                measures += _pair(bench, peer, key, title, what, read, up.far)
-                bench.stop([peer])
-    except NotAvailableError as error:
-        bench.progress(f"  no WAN link: {error}")
     return measures
 
 
@@ -79,15 +47,17 @@ def _cost(waits: Waits, cpu_s: float) -> float:
     return cpu_s / waits.report["answered"] * 1e6
 
 
-def _whole(waits: Waits, _cpu_s: float) -> float:
+def whole(waits: Waits, _cpu_s: float) -> float:
+    """Microseconds to the last byte."""
     return waits.whole_us("p50")
 
 
-def _first(waits: Waits, _cpu_s: float) -> float:
+def first(waits: Waits, _cpu_s: float) -> float:
+    """Microseconds to the first byte."""
     return waits.first_byte_us("p50")
 
 
-def _pair(  # noqa: PLR0917 - one row of a table
+def pair(  # noqa: PLR0917 - one row of a table
     bench: Bench, peer: Peer, key: str, title: str, what: Arrivals, read: Reader, prefix: tuple[str, ...] = ()
 ) -> list[Measure]:
     """A measure for each protocol, and one for the ratio of each round."""
@@ -114,8 +84,6 @@ SCENARIO = Scenario(
     (
         Bar("hit-ratio", 3.0, kind="absolute"),
         Bar("10m-ratio", 2.0, kind="absolute"),
-        Bar("wan-ratio", 0.7, kind="absolute"),
-        Bar("lossy-ratio", 1.0, kind="absolute"),
     ),
     run,
 )
