@@ -88,6 +88,7 @@ pub struct DiskLimits {
 /// The tier.
 pub struct DiskTier {
     volumes: Vec<Volume>,
+    limits: DiskLimits,
     spread: Spread,
     newest_generation: u64,
     /// What was read lately: asked for again, it goes into memory.
@@ -132,12 +133,18 @@ impl DiskTier {
         let volumes = opening.into_iter().map(|volume| volume.finish(limits, size_bytes, next_id));
         Ok(DiskTier {
             volumes: volumes.collect::<Result<_, _>>()?,
+            limits,
             spread,
             // Versions made before the restart must not be met again: they are numbered by the run's own epoch.
             newest_generation: u64::from(next_id) << 32,
             read_lately: Ghosts::default(),
             left_lately: Ghosts::default(),
         })
+    }
+
+    /// A body up to this size is written as one, in bytes.
+    pub fn body_bytes_max(&self) -> u64 {
+        self.limits.body_bytes_max()
     }
 
     /// The ledger's newest epoch that something here was born in: epochs go on from there.

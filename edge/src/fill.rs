@@ -114,7 +114,7 @@ pub async fn run<F: OwnedLines + Clone + Send + Sync + 'static>(
         status: response.status.as_u16(),
         headers: &OriginFields(&response.headers),
     });
-    let part = apart::range(&plan, &response, asked);
+    let part = apart::range(&node, &plan, &response, asked);
     match (judge(&plan, &response, asked, part.is_some()), part) {
         (Ok(admitted), Some(part)) => apart::store(node, plan, lead, client, response, admitted, asked, part).await,
         (Ok(admitted), None) => store(&node, &plan, lead, client, response, admitted, asked).await,

@@ -67,7 +67,7 @@ pub async fn answer<F: OwnedLines + Clone + Send + Sync + 'static>(
             }
         }
         Err(Missed::Changed) => return again(node, plan.clone(), whole).await,
-        Err(Missed::Failed(broken)) => return fetching::broken_answer(plan.outcome, broken),
+        Err(Missed::Failed(broken)) => return fetching::broken_answer(Outcome::Miss(MissReason::Partial), broken),
     }
     match form {
         Some(form) => {

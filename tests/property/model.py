@@ -280,8 +280,14 @@ class Cache:
 
     def fetched_behind(self, asked: Asked, said: Said, *, confirmed: bool, now_s: float) -> None:
         """Something stale answered, and the origin was asked behind it: nobody has seen what came."""
-        if said.dropped or said.cut or said.status in ERRORS:
+        if said.dropped or said.cut:
             return
+        if said.status in ERRORS:
+            hidden = self.stands_in(asked, now_s)
+            if hidden is Verdict.MUST:
+                return
+            # An error that nothing stands in for is an answer like any other.
+            self.known &= hidden is Verdict.MUST_NOT
         if confirmed:
             self.confirm(asked, said, now_s)
         elif storable(asked, said) and of_use(said) and not asked.authorization:

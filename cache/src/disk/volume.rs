@@ -34,6 +34,8 @@ const QUEUE_BYTES_MAX: u64 = 128 << 20;
 const SEGMENT_SHARE_MIN: u64 = 4;
 /// Segments that are read at a time at the start.
 const OPENING_THREADS: usize = 8;
+/// What a record has beside its body is shorter, in bytes.
+const BESIDE_BODY_BYTES: u64 = 1 << 20;
 /// Removals that wait beside a full queue.
 const LATE_BURIALS_MAX: usize = 65_536;
 /// A file that says that a removal was lost.
@@ -326,6 +328,18 @@ impl Opening {
     }
 }
 
+impl DiskLimits {
+    /// The longest record, in bytes.
+    fn record_bytes_max(&self) -> u64 {
+        self.segment_bytes / SEGMENT_SHARE_MIN
+    }
+
+    /// A body up to this size is written as one, in bytes.
+    pub fn body_bytes_max(&self) -> u64 {
+        self.record_bytes_max().saturating_sub(BESIDE_BODY_BYTES)
+    }
+}
+
 impl Volume {
     /// No response here, or on its way here, was born before this epoch of the ledger.
     pub fn oldest_birth(&self) -> Epoch {
@@ -378,7 +392,7 @@ impl Volume {
     pub fn offer(&self, object: &Arc<Object>) {
         let weight = object.weight();
         let hash = object.key.hash() as u64;
-        let refused = weight > self.limits.segment_bytes / SEGMENT_SHARE_MIN || object.key.as_ref().is_form();
+        let refused = weight > self.limits.record_bytes_max() || object.key.as_ref().is_form();
         let queued = self.shared.queued_bytes.load(Relaxed) + weight;
         if refused || queued > QUEUE_BYTES_MAX || self.shared.write_failed.load(Relaxed) {
             if !refused {

@@ -22,13 +22,18 @@ use crate::partial::{Fetch, Version, pace};
 use crate::plan::{Asks, Plan};
 
 /// Which bytes of the whole the response brings, where it is to be stored in parts.
-pub(super) fn range<F: OwnedLines>(plan: &Plan<F>, response: &Response, asked: Asked) -> Option<ContentRange> {
+pub(super) fn range<F: OwnedLines>(
+    node: &Node,
+    plan: &Plan<F>,
+    response: &Response,
+    asked: Asked,
+) -> Option<ContentRange> {
     if !plan.site.partial_content || plan.posted.is_some() || plan.asks == Asks::WholeAsOne {
         return None;
     }
     match response.status {
         StatusCode::PARTIAL_CONTENT => part(plan, response, asked),
-        StatusCode::OK => long_whole(plan, response, asked),
+        StatusCode::OK => long_whole(node, plan, response, asked),
         _ => None,
     }
 }
@@ -57,9 +62,11 @@ fn is_enough<F: OwnedLines>(plan: &Plan<F>, validators: &Validators, range: Cont
     }
 }
 
-/// A whole that is too long to be kept as one, of an origin that can give its parts again.
-fn long_whole<F: OwnedLines>(plan: &Plan<F>, response: &Response, asked: Asked) -> Option<ContentRange> {
-    let length = response.length.filter(|length| *length > plan.policy().object_bytes_max)?;
+/// A whole that is too long to be kept as one, in memory or on disk, of an origin that can give its parts again.
+fn long_whole<F: OwnedLines>(node: &Node, plan: &Plan<F>, response: &Response, asked: Asked) -> Option<ContentRange> {
+    let on_disk = node.disk.get().map_or(u64::MAX, |disk| disk.body_bytes_max());
+    let as_one = plan.policy().object_bytes_max.min(on_disk);
+    let length = response.length.filter(|length| *length > as_one)?;
     let fields = OriginFields(&response.headers);
     let gives_ranges = fields.named("accept-ranges").any(|unit| unit.eq_ignore_ascii_case(b"bytes"));
     StrongValidator::of(&Validators::of(&fields), asked.response_time).filter(|_| gives_ranges)?;
