@@ -6,6 +6,7 @@
 #   make develop  a quick build into .venv, for the edit loop
 #   make model    100,000 random schedules against the model of RFC 9111
 #   make kills    200 rounds of kill -9 between a purge's answer and the next, and under load with a disk tier
+#   make failing  what clients notice of origins that fail, with its bars
 #   make perf     the comparison with NGINX
 #   make lock     the locked packages anew, from pyproject.toml
 #   make clean    remove what the above made
@@ -26,7 +27,7 @@ TESTS ?= tests
 SOURCES := pyproject.toml _headland.pyi Cargo.toml Cargo.lock \
 	$(shell find cache edge origin purge_api -type f -not -path '*/__pycache__/*' -not -path '*/proptest-regressions/*')
 
-.PHONY: run test lint rust-lint rust-test python-lint python-test develop model kills perf lock clean tools servers
+.PHONY: run test lint rust-lint rust-test python-lint python-test develop model kills failing perf lock clean tools servers
 .DEFAULT_GOAL := run
 
 run: $(STAMPS)/installed
@@ -63,6 +64,9 @@ model: $(STAMPS)/dev $(STAMPS)/installed
 
 kills: $(STAMPS)/dev $(STAMPS)/installed
 	HEADLAND_KILL_ROUNDS=200 $(BIN)/pytest tests/test_purge_api_process.py tests/faults/test_disk.py -k kill
+
+failing: $(STAMPS)/dev $(STAMPS)/installed
+	$(BIN)/python -m perf.failing
 
 perf: $(STAMPS)/dev $(STAMPS)/installed | servers
 	$(BIN)/python -m perf

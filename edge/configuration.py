@@ -20,6 +20,7 @@ from edge.problems import ConfigurationError
 from edge.settings import Settings
 from edge.snapshot import to_snapshot
 from edge.toml_lines import Path
+from origin.discovery import Source
 from origin.health import Target, Trust, targets_of
 
 __all__ = ["Configuration", "ConfigurationError", "compile_check", "for_origin", "judge", "load"]
@@ -38,6 +39,8 @@ class Configuration:
     fleet: Fleet | None = None
     checks: tuple[Target, ...] = ()
     """The origin servers that are checked."""
+    discovery: Mapping[str, Source] = field(default_factory=dict)
+    """Where origins have their servers listed."""
 
     @property
     def sites(self) -> dict[str, tuple[str, ...]]:
@@ -75,6 +78,11 @@ def judge(document: Document) -> Configuration:
         snapshot=to_snapshot(settings, materials),
         fleet=materials.fleet,
         checks=_checks(settings, materials),
+        discovery={
+            name: Source(origin.discovery, document.base)
+            for name, origin in settings.origin.items()
+            if origin.discovery is not None
+        },
     )
 
 

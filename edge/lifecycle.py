@@ -21,7 +21,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -33,10 +34,13 @@ from edge.configuration import Configuration, ConfigurationError
 from edge.context import AdminContext, ReloadState
 from edge.exits import Exit
 from edge.purge_relay import PurgeRelay
-from origin.health import Checks
+from edge.snapshot import with_servers
+from origin.discovery import Discovery
+from origin.health import Checks, Target
 
 if TYPE_CHECKING:
     from edge.settings import Settings
+    from origin.settings import Server
 
 __all__ = ["Reload", "Service", "StartError", "serve"]
 
@@ -79,6 +83,7 @@ class Service:
         settings = self.configuration.settings
         self.node = _made(self.configuration)
         self.checks = Checks(self.node.set_server_health)
+        self.discovery = Discovery(self._found)
         self.context = AdminContext(
             node=self.node,
             ledger=self.node.ledger(),
@@ -101,6 +106,8 @@ class Service:
         undo.callback(self.node.drain, 0)
         undo.push_async_callback(self.checks.close)
         await self.checks.watch(self.configuration.checks)
+        undo.push_async_callback(self.discovery.close)
+        await self.discovery.watch(self.configuration.discovery)
         undo.enter_context(PurgeRelay(self.node, self.context.on_purge, asyncio.get_running_loop()))
         if door is not None:
             await web.SockSite(runner, door).start()
@@ -162,7 +169,8 @@ class Service:
                 _say(f"reload refused, the running configuration stays:\n{error}")
                 return
             self.configuration = fresh
-            await self.checks.watch(fresh.checks)
+            await self.discovery.watch(fresh.discovery)
+            await self.checks.watch(self._checked(self.discovery.found))
             self.context.tokens, self.context.sites = fresh.tokens, fresh.sites
             state.success, state.error, state.success_at_s = True, "", time.time()
             _say(f"reloaded {fresh.source}")
@@ -173,10 +181,33 @@ class Service:
         fresh = await asyncio.to_thread(self._reload_source)
         _refuse_restart_keys(self.configuration.settings, fresh.settings)
         try:
-            await asyncio.to_thread(self.node.reload, fresh.snapshot)
+            known = {
+                name: servers
+                for name, servers in self.discovery.found.items()
+                if fresh.discovery.get(name) == self.configuration.discovery.get(name)
+            }
+            await asyncio.to_thread(self.node.reload, with_servers(fresh.snapshot, known))
         except _headland.SettingsError as error:
             raise ConfigurationError.of(str(error), fresh.source) from error
         return fresh
+
+    async def _found(self, origin: str, servers: list[Server]) -> None:
+        """Take the servers that were found for an origin. Raises `ValueError`: the ones before stay."""
+        async with self._reload_lock:
+            found = self.discovery.found | {origin: servers}
+            await asyncio.to_thread(self.node.reload, with_servers(self.configuration.snapshot, found))
+            await self.checks.watch(self._checked(found))
+
+    def _checked(self, found: Mapping[str, list[Server]]) -> list[Target]:
+        """The servers that are checked, those that were found among them."""
+        fixed = [target for target in self.configuration.checks if target.origin not in found]
+        of = {target.origin: target for target in self.configuration.checks}
+        return fixed + [
+            replace(of[origin], server=server.url)
+            for origin, servers in found.items()
+            if origin in of
+            for server in servers
+        ]
 
     def _watch_signals(self, undo: contextlib.AsyncExitStack) -> None:
         if threading.current_thread() is not threading.main_thread():

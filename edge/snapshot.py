@@ -5,15 +5,16 @@ Field names of the models are those of the snapshot, so most tables are written 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
 
 from edge.materials import Materials
 from edge.settings import Settings, SiteSettings
-from origin.settings import OriginSettings
+from origin.settings import OriginSettings, Server
 
-__all__ = ["to_snapshot"]
+__all__ = ["to_snapshot", "with_servers"]
 
 
 def to_snapshot(settings: Settings, materials: Materials) -> bytes:
@@ -49,6 +50,15 @@ def to_snapshot(settings: Settings, materials: Materials) -> bytes:
     )
 
 
+def with_servers(snapshot: bytes, found: Mapping[str, Iterable[Server]]) -> bytes:
+    """The same snapshot with the servers that were found for some origins."""
+    document = orjson.loads(snapshot)
+    for origin in document["origins"]:
+        if origin["name"] in found:
+            origin["servers"] = [server.model_dump() for server in found[origin["name"]]]
+    return orjson.dumps(document)
+
+
 def _cache(settings: Settings, materials: Materials) -> dict[str, Any]:
     cache = settings.cache.model_dump()
     disk = settings.cache.disk
@@ -65,7 +75,7 @@ def _origin(name: str, origin: OriginSettings, zone: str | None, materials: Mate
     elsewhere = {
         *("ca", "server_name", "verify", "client_cert", "client_key", "tls_version_min"),
         *("hash_by", "hash_header", "hash_load_percent"),
-        "health",
+        *("health", "discovery"),
     }
     return {
         "name": name,

@@ -11,11 +11,12 @@ import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 __all__ = [
     "ConcurrencySettings",
     "Deadlines",
+    "DiscoverySettings",
     "EjectionSettings",
     "HealthSettings",
     "HedgeSettings",
@@ -24,6 +25,7 @@ __all__ = [
     "PoolSettings",
     "RetrySettings",
     "Server",
+    "ServerList",
 ]
 
 _KIB = 1024
@@ -268,16 +270,47 @@ class ConcurrencySettings(BaseModel):
     )
 
 
+class DiscoverySettings(BaseModel):
+    """Where the servers of an origin are listed, at run time. Those of `servers` are asked until a list was read."""
+
+    model_config = _TABLE
+
+    file: str | None = Field(
+        None, min_length=1, description="A file, beside this one, with one URL per line, or JSON as of url."
+    )
+    url: str | None = Field(
+        None,
+        pattern="^https?://[!-~]+$",
+        max_length=2048,
+        description="What answers with JSON: a list as servers, or a table with that member.",
+    )
+    interval_ms: int = Field(
+        5_000, alias="interval", ge=100, le=24 * _HOUR_MS, description="How long after one reading the next one begins."
+    )
+    timeout_ms: int = Field(2_000, alias="timeout", ge=10, le=_MINUTE_MS, description="How long a reading may take.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> DiscoverySettings:
+        if (self.file is None) == (self.url is None):
+            raise ValueError("expected one of file and url")
+        return self
+
+
+ServerList = Annotated[
+    list[Annotated[Server, BeforeValidator(_server_table)]],
+    Field(min_length=1, max_length=256),
+    BeforeValidator(_listed),
+]
+
+
 class OriginSettings(BaseModel):
     """One origin: servers that give the same answers."""
 
     model_config = _TABLE
 
-    servers: Annotated[
-        list[Annotated[Server, BeforeValidator(_server_table)]],
-        Field(min_length=1, max_length=256),
-        BeforeValidator(_listed),
-    ] = Field(description="The servers, as URLs or as tables with url, weight, backup, priority and zone.")
+    servers: ServerList = Field(
+        description="The servers, as URLs or as tables with url, weight, backup, priority and zone."
+    )
     balance: Literal["round-robin", "least-connections", "two-choices", "hash"] = Field(
         "round-robin",
         description="How a server is chosen for a request: by turns; the least busy; the faster and less busy one of"
@@ -338,6 +371,7 @@ class OriginSettings(BaseModel):
     pool: OriginPool = Field(default_factory=OriginPool)
     ejection: EjectionSettings = Field(default_factory=EjectionSettings)
     health: HealthSettings | None = None
+    discovery: DiscoverySettings | None = None
     retries: RetrySettings = Field(default_factory=RetrySettings)
     hedge: HedgeSettings = Field(default_factory=HedgeSettings)
     concurrency: ConcurrencySettings = Field(default_factory=ConcurrencySettings)
