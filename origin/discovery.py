@@ -1,4 +1,6 @@
-"""Servers found at run time: a file or a URL that lists them is read again and again, and the core hears of changes.
+"""Servers found at run time: what lists them (a file, a URL, SRV records) is read again and again.
+
+The core hears of changes.
 
     discovery = Discovery(apply)           # apply(origin, servers) is awaited with each new list
     discovery.watch({"app": source})       # again after each reload: what stayed equal goes on
@@ -22,10 +24,15 @@ import aiohttp
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+from origin import dns
 from origin.settings import DiscoverySettings, Server, ServerList
 
-__all__ = ["Apply", "Discovery", "Source", "parsed"]
+__all__ = ["Apply", "Discovery", "Source", "of_records", "parsed"]
 
+TTL_S_MAX: Final = 3600.0
+"""Seconds that records are believed, whatever they say."""
+WEIGHT_MAX: Final = 1000
+RANK_MAX: Final = 9
 LIST_BYTES_MAX: Final = 1024 * 1024
 """Bytes of a list."""
 
@@ -43,6 +50,23 @@ class Source:
     settings: DiscoverySettings
     base: Path
     """What a relative file is beside."""
+
+    async def servers(self) -> tuple[list[Server], float]:
+        """The servers as they are listed, and for how many seconds that holds at least.
+
+        Raises `OSError`, `aiohttp.ClientError`, `ValueError`.
+        """
+        least_s = self.settings.interval_ms / 1000
+        name = self.settings.srv
+        if name is None:
+            return parsed(await self.read()), least_s
+        nameserver = self.settings.nameserver
+        if nameserver is None:
+            nameserver = await asyncio.to_thread(dns.system_nameserver)
+        async with asyncio.timeout(self.settings.timeout_ms / 1000):
+            records = await dns.srv(name, nameserver)
+        ttl_s = min(record.ttl_s for record in records)
+        return of_records(records, self.settings.scheme), max(least_s, min(ttl_s, TTL_S_MAX))
 
     async def read(self) -> bytes:
         """The list as it stands. Raises `OSError`, `aiohttp.ClientError`, `TimeoutError`, `ValueError`."""
@@ -82,6 +106,22 @@ def parsed(data: bytes) -> list[Server]:
         raise ValueError(f"servers{'.' if place else ''}{place}: {first['msg']}") from error
 
 
+def of_records(records: list[dns.Srv], scheme: str) -> list[Server]:
+    """The servers that SRV records name (RFC 2782). Priorities become ranks, weights shares."""
+    ranks = sorted({record.priority for record in records})
+    heaviest = max(record.weight for record in records)
+    listed = [
+        {
+            "url": f"{scheme}://{record.target}:{record.port}",
+            "priority": min(ranks.index(record.priority), RANK_MAX),
+            # Zero means hardly ever; there is no smaller share than one.
+            "weight": max(1, record.weight * WEIGHT_MAX // max(heaviest, WEIGHT_MAX)),
+        }
+        for record in sorted(records, key=lambda record: (record.priority, record.target, record.port))
+    ]
+    return _SERVERS.validate_python(listed)
+
+
 class Discovery:
     """All lists of a node; belongs to the event loop that calls it."""
 
@@ -114,8 +154,9 @@ class Discovery:
     async def _run(self, name: str, source: Source) -> None:
         failure = ""
         while True:
+            pause_s = source.settings.interval_ms / 1000
             try:
-                servers = parsed(await source.read())
+                servers, pause_s = await source.servers()
                 if servers != self.found.get(name):
                     await self._apply(name, servers)
                     self.found[name] = servers
@@ -127,4 +168,4 @@ class Discovery:
                         "origin %s: the servers known before stay: %s", name, str(error) or type(error).__name__
                     )
                 failure = str(error)
-            await asyncio.sleep(source.settings.interval_ms / 1000)
+            await asyncio.sleep(pause_s)

@@ -284,15 +284,31 @@ class DiscoverySettings(BaseModel):
         max_length=2048,
         description="What answers with JSON: a list as servers, or a table with that member.",
     )
+    srv: str | None = Field(
+        None,
+        pattern="^[A-Za-z0-9_.-]+$",
+        max_length=253,
+        description='A name with SRV records, such as "_https._tcp.app.example.com": they say targets and shares.',
+    )
+    scheme: Literal["http", "https"] = Field("https", description="How the targets of srv are spoken to.")
+    nameserver: str | None = Field(
+        None,
+        pattern=r"^([0-9.]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?$",
+        description="Who is asked for srv; otherwise the first name server of the system.",
+    )
     interval_ms: int = Field(
-        5_000, alias="interval", ge=100, le=24 * _HOUR_MS, description="How long after one reading the next one begins."
+        5_000,
+        alias="interval",
+        ge=100,
+        le=24 * _HOUR_MS,
+        description="How long after one reading the next one begins; for srv the least, where the records live longer.",
     )
     timeout_ms: int = Field(2_000, alias="timeout", ge=10, le=_MINUTE_MS, description="How long a reading may take.")
 
     @model_validator(mode="after")
     def _one_place(self) -> DiscoverySettings:
-        if (self.file is None) == (self.url is None):
-            raise ValueError("expected one of file and url")
+        if sum(place is not None for place in (self.file, self.url, self.srv)) != 1:
+            raise ValueError("expected one of file, url and srv")
         return self
 
 

@@ -49,5 +49,5 @@ async def test_a_list_is_bounded(tmp_path):
 
 @pytest.mark.parametrize("places", [{}, {"file": "a", "url": "http://a"}])
 def test_a_list_is_at_one_place(places):
-    with pytest.raises(ValueError, match="one of file and url"):
+    with pytest.raises(ValueError, match="one of file, url and srv"):
         DiscoverySettings(**places)
