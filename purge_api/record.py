@@ -111,9 +111,10 @@ class PurgeRecord:
     def to_answer(self, nodes: list[dict[str, Any]]) -> dict[str, Any]:
         """The form in answers of the API; `nodes` say what each of them did."""
         items = () if self.kind == "all" else self.items
+        applied = sum(node["state"] == "applied" for node in nodes)
         return {
             "id": self.id,
-            "state": "applied" if all(node["state"] == "applied" for node in nodes) else "spreading",
+            "state": "applied" if applied == len(nodes) else "spreading",
             "type": self.kind,
             "mode": self.mode,
             "items": list(items),
@@ -124,6 +125,7 @@ class PurgeRecord:
             "applied_at": utc(self.applied_ms),
             "epoch": self.last_epoch,
             "actor": self.actor,
+            "counts": {"items": len(items), "nodes": len(nodes), "applied": applied},
             "nodes": nodes,
         }
 

@@ -13,6 +13,7 @@ import pytest
 
 from purge_api.async_client import AsyncPurgeClient
 from purge_api.client import PurgeClient
+from purge_api.fleet.nats import PRESENCE_S
 from tests.nats import NatsServer
 from tests.origins import Origin
 from tests.processes import TOKEN, Headland
@@ -124,6 +125,13 @@ def test_waiting_for_the_fleet_says_who_did_not_apply(fleet):
     assert [node["name"] for node in purge.document["nodes"] if node["state"] != "applied"] == ["pop3"]
     fleet[2].process.signal(signal.SIGCONT)
     until(lambda: fleet[0].client.show(purge.id).state == "applied")
+
+
+def test_a_node_that_ended_is_not_waited_for_once_its_sign_has_run_out(fleet):
+    fleet[2].stop(signal.SIGKILL)
+    until(lambda: fleet[0].metric("nodes") == 2, 2 * PRESENCE_S)
+    purge = fleet[0].client.purge("tag", ["a"], wait_s=10)
+    assert purge.document["counts"] == {"items": 1, "nodes": 2, "applied": 2}
 
 
 def test_a_node_that_was_down_catches_up_before_it_serves(fleet):

@@ -43,6 +43,7 @@ async def test_a_purge_is_created_with_its_place_and_state(client, context):
     assert (body["type"], body["mode"], body["items"], body["epoch"]) == ("url", "hard", [URL], 1)
     times = {"received_at": body["received_at"], "applied_at": body["applied_at"]}
     assert body["nodes"] == [{"name": "pop1", "state": "applied", **times}]
+    assert body["counts"] == {"items": 1, "nodes": 1, "applied": 1}
     assert body["received_at"] <= body["applied_at"]
     assert context.ledger.applied == [("url", URL, False, 1)]
     again = await client.get(response.headers["Location"], headers=bearer())
