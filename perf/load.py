@@ -39,7 +39,11 @@ _unique = itertools.count(os.getpid() * 1000)
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is asked of every peer alike. `path` is one object, or with `unique` the prefix of always new ones."""
+    """What is asked of every peer alike.
+
+    `path` is one object; with `unique` the prefix of always new ones; with `cycle` that of so many, asked for in turn
+    (HTTP/1.1 only).
+    """
 
     path: str
     body_bytes: int
@@ -47,6 +51,7 @@ class Load:
     connections: int = 32
     streams: int = 10
     unique: bool = False
+    cycle: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,7 @@ def unique_path(prefix: str) -> str:
 
 def _wrk(load: Load, peer: Peer, seconds: float, cores: tuple[int, ...]) -> Run:
     scheme, port = ("https", peer.https) if load.door == "tls" else ("http", peer.http)
-    path = "/" if load.unique else load.path
+    path = "/" if load.unique or load.cycle else load.path
     command = [
         "wrk",
         "-t1",
@@ -101,6 +106,7 @@ def _wrk(load: Load, peer: Peer, seconds: float, cores: tuple[int, ...]) -> Run:
         f"{scheme}://{peer.address}:{port}{path}",
     ]
     command += ["--", unique_path(load.path)] if load.unique else []
+    command += ["--", load.path, str(load.cycle)] if load.cycle else []
     size = _answer_bytes(load, peer)
     output, _, cpu_s = _measured(pinned(cores, command), seconds)
     found = re.search(r"^RESULT (\{.*\})$", output, re.MULTILINE)
@@ -116,7 +122,7 @@ def _wrk(load: Load, peer: Peer, seconds: float, cores: tuple[int, ...]) -> Run:
 
 def _answer_bytes(load: Load, peer: Peer) -> int:
     """Size of one whole answer, head included, asked for just before the load; its body must be as long as expected."""
-    path = unique_path(load.path) if load.unique else load.path
+    path = unique_path(load.path) if load.unique else load.path + ("0" if load.cycle else "")
     tls = load.door == "tls"
     answer = fetch(peer.address, peer.https if tls else peer.http, path, tls=tls)
     if answer.status != 200 or len(answer.body) != load.body_bytes:

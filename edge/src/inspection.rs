@@ -151,16 +151,16 @@ fn list(disk: &DiskTier, host: Option<&str>, limit: usize, now: Time) -> Value {
     disk.visit(&mut |handle, entry| {
         let is_asked = host.is_none_or(|host| entry.host.is_none_or(|known| known == host.as_bytes()));
         if is_asked && let Some(found) = handle.head(entry) {
-            let key = found.parts.key.as_ref();
+            let key = found.object.key.as_ref();
             if host.is_none_or(|host| key.host() == host.as_bytes()) {
                 listed.push(json!({
-                    "url": url_of(&found.parts.key),
-                    "status": found.parts.head.status(),
+                    "url": url_of(&found.object.key),
+                    "status": found.object.head.status(),
                     "body_bytes": found.length(),
                     "disk_bytes": entry.bytes,
-                    "age_s": found.parts.freshness.age(now),
-                    "ttl_s": found.parts.freshness.ttl(now),
-                    "vary": found.parts.vary.spec().names().len(),
+                    "age_s": found.object.freshness.age(now),
+                    "ttl_s": found.object.freshness.ttl(now),
+                    "vary": found.object.vary.spec().names().len(),
                 }));
             }
         }
@@ -188,9 +188,9 @@ fn evict(disk: &DiskTier, which: &Eviction, now: Time, forget: &dyn Fn(&CacheKey
             return true;
         }
         if let Some(found) = handle.head(entry) {
-            let key = found.parts.key.as_ref();
+            let key = found.object.key.as_ref();
             if is_due || is_named(key.scheme(), key.host(), key.target()) {
-                forget(&found.parts.key);
+                forget(&found.object.key);
                 gone.add(entry.bytes);
             }
         }

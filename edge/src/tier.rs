@@ -152,8 +152,8 @@ fn warm(node: &Arc<Node>) {
         let (Some(disk), Ok(runtime)) = (node.disk.get(), Builder::new_current_thread().build()) else { return };
         for hash in disk.take_hottest() {
             for record in disk.records(hash) {
-                let object = object_of(&record);
-                let is_usable = node.ledger.check(&object) == Standing::Clear
+                let object = &record.object;
+                let is_usable = node.ledger.check(object) == Standing::Clear
                     && object.freshness.response_time() <= node.clock.now();
                 if node.drain.has_begun() || !node.store.has_room_for(object.weight() + record.length()) {
                     return;
@@ -174,14 +174,19 @@ pub async fn answer<F: OwnedLines + Clone + Send + Sync + 'static>(node: &Arc<No
     let Some((key, disk)) = plan.key.clone().zip(node.disk.get().cloned()) else {
         return fetching::pass(node, plan, RequestBody::Empty).await;
     };
-    let looked_for = plan.clone();
-    let matches = move |vary: &VaryFacts| vary.matches(&looked_for.varied());
-    let Some(record) = find(&disk, &key, matches).await else {
+    let found = match at_once(&disk, &key, |vary| vary.matches(&plan.varied())) {
+        Ok(found) => found,
+        Err(Waits) => {
+            let looked_for = plan.clone();
+            wait_for(&disk, &key, move |vary| vary.matches(&looked_for.varied())).await
+        }
+    };
+    let Some(record) = found else {
         // Another one may have stored it meanwhile, or something else under the key.
         let found = node.find(key.as_ref(), &plan.varied());
         return judged(node, plan, &key, found).await;
     };
-    let object = object_of(&record);
+    let object = record.object.clone();
     if object.freshness.response_time() > node.clock.now() {
         // The clock was set back since: nobody knows how old it is.
         node.forget_object(&object);
@@ -227,17 +232,26 @@ pub async fn answer<F: OwnedLines + Clone + Send + Sync + 'static>(node: &Arc<No
     answer
 }
 
-/// Looks a record up: at once where the page cache has it, else by another thread.
-async fn find(
+/// The page cache does not have it.
+struct Waits;
+
+/// Looks a record up where the page cache has it.
+fn at_once(
+    disk: &DiskTier,
+    key: &CacheKey,
+    matches: impl Fn(&VaryFacts) -> bool,
+) -> Result<Option<FoundRecord>, Waits> {
+    disk.read(key.as_ref(), matches, Patience::None).map_err(|_| Waits)
+}
+
+/// Looks it up by another thread.
+async fn wait_for(
     disk: &Arc<DiskTier>,
     key: &CacheKey,
     matches: impl Fn(&VaryFacts) -> bool + Send + 'static,
 ) -> Option<FoundRecord> {
-    if let Ok(found) = disk.read(key.as_ref(), &matches, Patience::None) {
-        return found;
-    }
     let (reader, looked_for) = (disk.clone(), key.clone());
-    let look = move || reader.read(looked_for.as_ref(), &matches, Patience::Waits).ok();
+    let look = move || reader.read(looked_for.as_ref(), matches, Patience::Waits).ok();
     waiting::submit(disk, key.as_ref(), false, look)?.await.ok()??
 }
 
@@ -250,16 +264,6 @@ async fn judged<F: OwnedLines + Clone + Send + Sync + 'static>(
 ) -> Answer {
     plan.outcome = plan.outcome_of(node, key, found);
     fetching::go_on(node, plan, key).await
-}
-
-/// The response as it was read; without its body where that is read piece by piece.
-fn object_of(record: &FoundRecord) -> Arc<Object> {
-    let body = match &record.body {
-        _ if record.parts.body.is_apart() => record.parts.body.clone(),
-        FoundBody::Here(bytes) => Body::of(bytes.clone()),
-        FoundBody::Pieces(_) => Body::default(),
-    };
-    Arc::new(Object::new(Parts { body, ..record.parts.clone() }))
 }
 
 /// Whether the client wants it in a form that has to be made from the whole.
@@ -308,7 +312,7 @@ async fn into_memory(node: &Node, disk: &Arc<DiskTier>, record: Arc<FoundRecord>
     let body = match &record.body {
         FoundBody::Here(_) => record.whole_body()?,
         FoundBody::Pieces(_) => {
-            let (reader, key) = (record.clone(), record.parts.key.clone());
+            let (reader, key) = (record.clone(), record.object.key.clone());
             waiting::submit(disk, key.as_ref(), false, move || reader.whole_body())?.await.ok()??
         }
     };
@@ -317,7 +321,11 @@ async fn into_memory(node: &Node, disk: &Arc<DiskTier>, record: Arc<FoundRecord>
 
 /// None where something newer is in memory, or where it was removed while it was read.
 async fn insert(node: &Node, record: &FoundRecord, body: Body) -> Option<Arc<Object>> {
-    let object = Arc::new(Object::new(Parts { body, ..record.parts.clone() }));
+    let object = if record.owns_body() {
+        record.object.clone()
+    } else {
+        Arc::new(Object::new(Parts { body, ..record.object.parts().clone() }))
+    };
     let stored = node.store.insert_absent_in_steps(&object).await;
     if !record.is_current() {
         node.store.remove_object(&object);

@@ -13,7 +13,7 @@ use super::segment::{Patience, Segment};
 use super::volume::Shared;
 use crate::Body;
 use crate::key::KeyRef;
-use crate::object::Parts;
+use crate::object::{Object, Parts};
 use crate::vary::VaryFacts;
 
 /// A body up to this size is copied out of the buffer that it was read into, in bytes.
@@ -23,8 +23,9 @@ const HEAD_READ_BYTES: u64 = 16 << 10;
 
 /// A response that was found on disk.
 pub struct FoundRecord {
-    /// The response; its body is empty while it stands in `body`, unless its bytes are records of their own.
-    pub parts: Parts,
+    /// The response; its body is empty while it is read in pieces, unless its bytes are records of their own. It is not
+    /// fit for memory unless [`FoundRecord::owns_body`].
+    pub object: Arc<Object>,
     pub body: FoundBody,
     hash: u64,
     place: Place,
@@ -65,10 +66,19 @@ impl FoundRecord {
         self.shared.index.is_at(self.hash, self.place) && !moving.is_written(self.hash) && !moving.is_hidden(self.hash)
     }
 
+    /// Whether the object has all of its body, in memory of its own.
+    pub fn owns_body(&self) -> bool {
+        match &self.body {
+            _ if self.object.body.is_apart() => true,
+            FoundBody::Here(bytes) => bytes.len() <= COPIED_BYTES_MAX,
+            FoundBody::Pieces(_) => false,
+        }
+    }
+
     /// The length of the body.
     pub fn length(&self) -> u64 {
         match &self.body {
-            _ if self.parts.body.is_apart() => self.parts.body.len(),
+            _ if self.object.body.is_apart() => self.object.body.len(),
             FoundBody::Here(bytes) => bytes.len() as u64,
             FoundBody::Pieces(body) => body.len(),
         }
@@ -77,7 +87,7 @@ impl FoundRecord {
     /// The whole body in memory of its own; waits for the disk. None when it is lost.
     pub fn whole_body(&self) -> Option<Body> {
         match &self.body {
-            _ if self.parts.body.is_apart() => Some(self.parts.body.clone()),
+            _ if self.object.body.is_apart() => Some(self.object.body.clone()),
             FoundBody::Here(bytes) if bytes.len() <= COPIED_BYTES_MAX => Some(Body::of(bytes.clone())),
             FoundBody::Here(bytes) => Some(Body::copy_of(bytes)),
             FoundBody::Pieces(body) => {
@@ -155,7 +165,7 @@ impl Shared {
                 return Ok(None);
             }
             match self.record(hash, place, patience) {
-                Ok(Some(found)) if found.parts.key.as_ref() == key && matches(&found.parts.vary) => {
+                Ok(Some(found)) if found.object.key.as_ref() == key && matches(&found.object.vary) => {
                     return Ok(Some(found));
                 }
                 Ok(Some(_)) => {}
@@ -209,7 +219,13 @@ impl Shared {
         } else {
             FoundBody::Pieces(Arc::new(DiskBody { shared: self.clone(), segment, hash, place, begin, sums }))
         };
-        Ok(Some(FoundRecord { parts, body, hash, place, shared: self.clone() }))
+        let whole = match &body {
+            _ if parts.body.is_apart() => parts.body.clone(),
+            FoundBody::Here(bytes) => Body::of(bytes.clone()),
+            FoundBody::Pieces(_) => Body::default(),
+        };
+        let object = Arc::new(Object::new(Parts { body: whole, ..parts }));
+        Ok(Some(FoundRecord { object, body, hash, place, shared: self.clone() }))
     }
 }
 

@@ -44,7 +44,7 @@ fn open(scratch: &Scratch) -> DiskTier {
 
 fn read(tier: &DiskTier, key: &CacheKey) -> Option<Parts> {
     let found = tier.read(key.as_ref(), |_| true, Patience::Waits).unwrap()?;
-    Some(Parts { body: found.whole_body()?, ..found.parts })
+    Some(Parts { body: found.whole_body()?, ..found.object.parts().clone() })
 }
 
 fn shared(tier: &DiskTier) -> &volume::Shared {

@@ -275,11 +275,11 @@ impl Writer {
     /// Writes a record anew; not one that is damaged, expired or purged.
     fn carry_over(&mut self, record: &Listed, place: Place) -> io::Result<bool> {
         let Ok(Some(found)) = self.shared.record(record.hash, place, Patience::Waits) else { return Ok(false) };
-        if !(self.shared.surroundings.is_worth_keeping)(&found.parts) {
+        if !(self.shared.surroundings.is_worth_keeping)(&found.object) {
             return Ok(false);
         }
         let Some(body) = found.whole_body() else { return Ok(false) };
-        let object = Object::new(crate::object::Parts { body, ..found.parts });
+        let object = Object::new(crate::object::Parts { body, ..found.object.parts().clone() });
         let (meta, label) = (codec::encode(object.parts()), Label::of(object.parts()));
         let draft = Draft { kind: Kind::Response, key_hash: object.key.hash(), variant: label.variant, meta: &meta };
         let carried = self.append(&label, record.length, |layout, out| {
