@@ -18,10 +18,10 @@ from perf.scenario import Scenario
 
 ORDER = 32
 DISK = 'disk = { path = "disk", size = "1GiB", admission = "always", segment = "64MiB" }'
-SIZES = {"1k": (1024, 40_000, 32), "100k": (102_400, 1_000, 32), "1m": (1_048_576, 128, 16)}
+SIZES = {"1k": (1024, 18_000, 32), "100k": (102_400, 1_000, 32), "1m": (1_048_576, 128, 16)}
 """Bytes of a body, how many there are, connections."""
 SAMPLES = 50
-SHARE_LEAST = 0.8
+SHARE_LEAST = 0.4
 """Of the samples, those that have to come from the node's disk."""
 
 
@@ -30,7 +30,7 @@ def run(bench: Bench) -> list[Measure]:
     measures = []
     for key, (size, count, connections) in SIZES.items():
         peers = bench.start(
-            needs=("store",), variants=not bench.pace.quick, memory="16MiB", disk=DISK, open_files="60000"
+            needs=("store",), variants=not bench.pace.quick, memory="16MiB", disk=DISK, open_files="18500"
         )
         peers = [peer for peer in peers if peer.process]
         prefix = f"/sized/{size}/"
