@@ -174,12 +174,11 @@ pub async fn answer<F: OwnedLines + Clone + Send + Sync + 'static>(node: &Arc<No
     let Some((key, disk)) = plan.key.clone().zip(node.disk.get().cloned()) else {
         return fetching::pass(node, plan, RequestBody::Empty).await;
     };
-    let found = match at_once(&disk, &key, |vary| vary.matches(&plan.varied())) {
-        Ok(found) => found,
-        Err(Waits) => {
-            let looked_for = plan.clone();
-            wait_for(&disk, &key, move |vary| vary.matches(&looked_for.varied())).await
-        }
+    let found = if let Ok(found) = at_once(&disk, &key, |vary| vary.matches(&plan.varied())) {
+        found
+    } else {
+        let looked_for = plan.clone();
+        wait_for(&disk, &key, move |vary| vary.matches(&looked_for.varied())).await
     };
     let Some(record) = found else {
         // Another one may have stored it meanwhile, or something else under the key.
