@@ -55,6 +55,7 @@ class Materials:
     policies: dict[int, list[Rule]] = field(default_factory=dict)
     """Rules of Python files, by the index of their site."""
     log_path: str = "-"
+    tls_keys_path: str | None = None
     """The file of the access log, wherever the node is started; "-" is standard output."""
     disk_paths: list[str] = field(default_factory=list)
     """The directories of the disk tier, wherever the node is started."""
@@ -76,6 +77,8 @@ def read_materials(settings: Settings, base: FilePath) -> Materials:
             materials.tokens.append(Token(token.name, secret, frozenset(token.scope), _site_names(settings, token)))
     materials.fleet = _fleet(reader, settings)
     materials.log_path = _log_path(reader, settings.log)
+    if settings.log.tls_keys is not None:
+        materials.tls_keys_path = str(reader.base / settings.log.tls_keys)
     if settings.cache.disk is not None:
         disk = settings.cache.disk
         materials.disk_paths = [str(base / path) for path in (disk.path, *(each.path for each in disk.more))]

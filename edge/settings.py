@@ -277,6 +277,11 @@ class LogSettings(BaseModel):
         "off", description="One JSON document or combined line per request."
     )
     path: str = Field("-", min_length=1, description='A file to append to, beside this file; "-" is standard output.')
+    tls_keys: str | None = Field(
+        None,
+        min_length=1,
+        description="A file that the secrets of TLS and QUIC sessions are appended to, for debugging; needs a restart.",
+    )
 
 
 class PurgeSettings(BaseModel):

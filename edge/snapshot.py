@@ -40,7 +40,11 @@ def to_snapshot(settings: Settings, materials: Materials) -> bytes:
             "limits": settings.limits.model_dump(),
             "cache": _cache(settings, materials),
             "purge": settings.purge.model_dump(),
-            "log": {"format": settings.log.format, "path": materials.log_path},
+            "log": {
+                "format": settings.log.format,
+                "path": materials.log_path,
+                "tls_keys": materials.tls_keys_path,
+            },
             "pool": settings.pool.model_dump(),
             "origins": [
                 _origin(name, origin, settings.node.zone, materials) for name, origin in settings.origin.items()

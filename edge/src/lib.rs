@@ -20,6 +20,7 @@ pub mod h3;
 pub mod hop_by_hop;
 pub mod inspection;
 pub mod interims;
+pub mod key_log;
 pub mod limits;
 pub mod listener;
 pub mod metrics;

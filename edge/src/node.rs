@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use crate::access_log::AccessLog;
 use crate::clock::Clock;
+use crate::key_log::KeyFile;
 use crate::listener::Census;
 use crate::metrics::Metrics;
 use crate::purge::PurgeDesk;
@@ -78,6 +79,8 @@ impl Node {
         let cache = &settings.cache;
         let secret = Arc::<Secret>::default();
         let tickets = Arc::new(Tickets::new(secret.clone()));
+        let keys = settings.log.tls_keys.as_deref().map(KeyFile::open).transpose()?;
+        let keys = keys.map(|keys| Arc::new(keys) as Arc<dyn rustls::KeyLog>);
         Ok(Arc::new(Node {
             clock: Clock::start(),
             store: MemoryStore::new(cache.memory_bytes),
@@ -99,8 +102,8 @@ impl Node {
             refills: Refills::default(),
             drain: Drain::default(),
             census: Census::default(),
-            tls: tls::server_config(certificates.clone(), tickets.clone())?,
-            quic_tls: tls::quic_config(certificates.clone(), tickets, takes_early_data(settings))?,
+            tls: tls::server_config(certificates.clone(), tickets.clone(), keys.clone())?,
+            quic_tls: tls::quic_config(certificates.clone(), tickets, keys, takes_early_data(settings))?,
             secret,
             used_tokens: Arc::default(),
             unproven: Unproven::default(),

@@ -52,6 +52,19 @@ pub struct ListenerSettings {
     pub early_data: bool,
     /// How long clients may remember that HTTP/3 is served; 0 does not tell them.
     pub alt_svc_ms: u64,
+    /// How fast QUIC sends.
+    pub congestion: Congestion,
+}
+
+/// What QUIC takes for a sign that it sends too much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Congestion {
+    /// More delay at no more throughput.
+    #[default]
+    Bbr,
+    /// A lost packet.
+    Cubic,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
@@ -149,6 +162,8 @@ pub struct LogSettings {
     pub format: LogFormat,
     /// A file to append to, or "-" for standard output.
     pub path: String,
+    /// A file that the secrets of TLS sessions are appended to.
+    pub tls_keys: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

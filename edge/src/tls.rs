@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache};
 use rustls::sign::CertifiedKey;
+use rustls::{KeyLog, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
@@ -137,8 +137,9 @@ impl ResolvesServerCert for Resolver {
 pub fn server_config(
     table: Arc<ArcSwap<Certificates>>,
     tickets: Arc<dyn ProducesTickets>,
+    keys: Option<Arc<dyn KeyLog>>,
 ) -> Result<Arc<ServerConfig>, String> {
-    Ok(Arc::new(config(table, tickets, rustls::ALL_VERSIONS, &[b"h2", b"http/1.1"])?))
+    Ok(Arc::new(config(table, tickets, keys, rustls::ALL_VERSIONS, &[b"h2", b"http/1.1"])?))
 }
 
 /// The same for QUIC, which is TLS 1.3 only (RFC 9001 section 4.2).
@@ -148,9 +149,10 @@ pub fn server_config(
 pub fn quic_config(
     table: Arc<ArcSwap<Certificates>>,
     tickets: Arc<dyn ProducesTickets>,
+    keys: Option<Arc<dyn KeyLog>>,
     early_data: bool,
 ) -> Result<Arc<ServerConfig>, String> {
-    let mut config = config(table, tickets, &[&rustls::version::TLS13], &[b"h3"])?;
+    let mut config = config(table, tickets, keys, &[&rustls::version::TLS13], &[b"h3"])?;
     if early_data {
         config.ticketer = Arc::new(NoTickets);
         config.max_early_data_size = u32::MAX;
@@ -183,6 +185,7 @@ impl ProducesTickets for NoTickets {
 fn config(
     table: Arc<ArcSwap<Certificates>>,
     tickets: Arc<dyn ProducesTickets>,
+    keys: Option<Arc<dyn KeyLog>>,
     versions: &[&'static rustls::SupportedProtocolVersion],
     protocols: &[&[u8]],
 ) -> Result<ServerConfig, String> {
@@ -195,6 +198,9 @@ fn config(
     config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
     config.ticketer = tickets;
     config.send_tls13_tickets = TICKETS;
+    if let Some(keys) = keys {
+        config.key_log = keys;
+    }
     Ok(config)
 }
 

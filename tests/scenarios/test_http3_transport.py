@@ -118,6 +118,18 @@ async def test_a_download_goes_on_when_the_client_moves(
     assert _metric(places, "quic_strays_total") > before
 
 
+async def test_secrets_of_sessions_are_written_where_it_is_wanted(
+    origin: ScriptedOrigin, path: str, tmp_path: Path
+) -> None:
+    origin.says(path, FIELDS, "hello")
+    file = configure(tmp_path, origin.url, '[log]\ntls_keys = "keys.log"')
+    with Headland("serve", "--config", file) as node:
+        await _ticket(node.serving(), path)
+    keys = tmp_path / "keys.log"
+    assert "SERVER_TRAFFIC_SECRET_0 " in keys.read_text()
+    assert keys.stat().st_mode & 0o077 == 0
+
+
 async def test_a_reload_changes_limits_and_certificates_of_new_connections(
     origin: ScriptedOrigin, path: str, tmp_path: Path
 ) -> None:

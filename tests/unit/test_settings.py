@@ -304,6 +304,10 @@ tokens = [
 def test_the_access_log_lies_beside_the_configuration(tmp_path, refusal):
     file = tmp_path / "edge.toml"
     file.write_text(GOOD + "[log]\nformat = 'json'\npath = 'access.log'\n")
-    assert json.loads(load(file).snapshot)["log"] == {"format": "json", "path": str(tmp_path / "access.log")}
+    assert json.loads(load(file).snapshot)["log"] == {
+        "format": "json",
+        "path": str(tmp_path / "access.log"),
+        "tls_keys": None,
+    }
     lines = refusal(GOOD + "[log]\nformat = 'json'\npath = 'logs/access.log'\n")
     assert lines == ['edge.toml:12: log.path: there is no directory "logs"']

@@ -52,7 +52,7 @@ fn a_json_line_stays_valid_whatever_the_client_sent() {
 #[test]
 fn lines_reach_the_file_in_order_and_closing_waits_for_them() {
     let path = std::env::temp_dir().join(format!("headland-log-{}", std::process::id()));
-    let settings = LogSettings { format: LogFormat::Json, path: path.to_str().unwrap().to_owned() };
+    let settings = LogSettings { format: LogFormat::Json, path: path.to_str().unwrap().to_owned(), tls_keys: None };
     let log = AccessLog::open(&settings).unwrap();
     for n in 0..1000 {
         log.write(|out| out.extend_from_slice(format!("{n}").as_bytes()));
@@ -65,6 +65,6 @@ fn lines_reach_the_file_in_order_and_closing_waits_for_them() {
 
 #[test]
 fn a_path_that_cannot_be_opened_is_an_error() {
-    let settings = LogSettings { format: LogFormat::Json, path: "/nonexistent/dir/log".to_owned() };
+    let settings = LogSettings { format: LogFormat::Json, path: "/nonexistent/dir/log".to_owned(), tls_keys: None };
     assert!(AccessLog::open(&settings).is_err());
 }

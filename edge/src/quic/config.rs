@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
+use quinn::congestion::BbrConfig;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, ValidationTokenConfig, VarInt};
 
@@ -54,6 +55,7 @@ fn transport(limits: &Limits) -> TransportConfig {
         .stream_receive_window(VarInt::from_u32(limits.h2_window_bytes))
         .receive_window(VarInt::from_u32(limits.h2_window_bytes.saturating_mul(2)))
         .send_window(UNACKNOWLEDGED_BYTES_MAX)
+        .congestion_controller_factory(Arc::new(BbrConfig::default()))
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(idle.ok());
     transport
