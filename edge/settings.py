@@ -148,6 +148,10 @@ class ListenSettings(BaseModel):
         le=365 * 24 * _HOUR_MS,
         description='How long clients may remember that HTTP/3 is served; "0s" does not tell them.',
     )
+    congestion: Literal["bbr", "cubic"] = Field(
+        "bbr",
+        description="What tells QUIC to send less: growing delay, or every lost packet.",
+    )
 
 
 class TlsSettings(BaseModel):

@@ -29,6 +29,7 @@ def to_snapshot(settings: Settings, materials: Materials) -> bytes:
                     "http3": settings.listen.http3 and kind == "https",
                     "early_data": settings.listen.early_data,
                     "alt_svc_ms": settings.listen.alt_svc_ms,
+                    "congestion": settings.listen.congestion,
                 }
                 for kind, addresses in (("http", settings.listen.http), ("https", settings.listen.https))
                 for address in addresses

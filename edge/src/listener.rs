@@ -178,6 +178,7 @@ pub async fn accept(node: Arc<Node>, socket: TcpListener, kind: ListenerKind) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::settings::Congestion;
 
     fn at(address: &str) -> ListenerSettings {
         ListenerSettings {
@@ -186,6 +187,7 @@ mod tests {
             http3: false,
             early_data: false,
             alt_svc_ms: 0,
+            congestion: Congestion::Bbr,
         }
     }
 

@@ -20,7 +20,9 @@ use crate::metrics::{Metrics, Protocol, SiteMetrics};
 use crate::network::Networks;
 use crate::route::Routes;
 use crate::rules::{Decided, Rules};
-use crate::settings::{self, CacheSettings, CodingName, CompressionSettings, ListenerSettings, Settings, SiteSettings};
+use crate::settings::{
+    self, CacheSettings, CodingName, CompressionSettings, Congestion, ListenerSettings, Settings, SiteSettings,
+};
 use crate::tls::Certificates;
 
 /// Origin groups by name.
@@ -99,6 +101,8 @@ pub struct Snapshot {
     pub x_cache: bool,
     /// What Alt-Svc says on answers over TLS, where HTTP/3 is served.
     pub alt_svc: Option<HeaderValue>,
+    /// How fast QUIC sends.
+    pub congestion: Congestion,
 }
 
 impl Snapshot {
@@ -128,6 +132,12 @@ impl Snapshot {
             server_timing: settings.node.server_timing,
             x_cache: settings.node.x_cache,
             alt_svc: alt_svc(&settings.listeners),
+            congestion: settings
+                .listeners
+                .iter()
+                .find(|each| each.http3)
+                .map(|each| each.congestion)
+                .unwrap_or_default(),
         })
     }
 }

@@ -49,7 +49,14 @@ def test_the_least_configuration_is_whole(tmp_path):
 def test_one_origin_needs_no_file():
     snapshot = json.loads(for_origin("http://127.0.0.1:9000", "127.0.0.1:0").snapshot)
     assert snapshot["listeners"] == [
-        {"address": "127.0.0.1:0", "kind": "http", "http3": False, "early_data": False, "alt_svc_ms": 86_400_000}
+        {
+            "address": "127.0.0.1:0",
+            "kind": "http",
+            "http3": False,
+            "early_data": False,
+            "alt_svc_ms": 86_400_000,
+            "congestion": "bbr",
+        }
     ]
     assert snapshot["sites"][0]["hosts"] == ["*"]
 

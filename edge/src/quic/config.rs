@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
-use quinn::congestion::BbrConfig;
+use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, ValidationTokenConfig, VarInt};
 
 use super::session::Watched;
 use super::steering::{Ids, Mask};
 use crate::connection::h3::outlet::UNACKNOWLEDGED_BYTES_MAX;
-use crate::limits::Limits;
 use crate::node::Node;
+use crate::settings::Congestion;
+use crate::snapshot::Snapshot;
 
 /// Streams in one direction that a client may open: HTTP/3 needs three (RFC 9114 section 6.2).
 const UNI_STREAMS_MAX: u32 = 8;
@@ -40,13 +41,18 @@ pub fn server(node: &Node) -> Result<Arc<ServerConfig>, String> {
     let mut tokens = ValidationTokenConfig::default();
     tokens.sent(TOKENS).log(node.used_tokens.clone());
     config
-        .transport_config(Arc::new(transport(&node.snapshot().limits)))
+        .transport_config(Arc::new(transport(&node.snapshot())))
         .token_key(Arc::new(node.secret.prk_for(&[b"quic tokens"])))
         .validation_token_config(tokens);
     Ok(Arc::new(config))
 }
 
-fn transport(limits: &Limits) -> TransportConfig {
+fn transport(snapshot: &Snapshot) -> TransportConfig {
+    let limits = &snapshot.limits;
+    let controller: Arc<dyn ControllerFactory + Send + Sync> = match snapshot.congestion {
+        Congestion::Bbr => Arc::new(BbrConfig::default()),
+        Congestion::Cubic => Arc::new(CubicConfig::default()),
+    };
     let mut transport = TransportConfig::default();
     let idle = IdleTimeout::try_from(Duration::from_millis(limits.idle_ms.into()));
     transport
@@ -55,7 +61,7 @@ fn transport(limits: &Limits) -> TransportConfig {
         .stream_receive_window(VarInt::from_u32(limits.h2_window_bytes))
         .receive_window(VarInt::from_u32(limits.h2_window_bytes.saturating_mul(2)))
         .send_window(UNACKNOWLEDGED_BYTES_MAX)
-        .congestion_controller_factory(Arc::new(BbrConfig::default()))
+        .congestion_controller_factory(controller)
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(idle.ok());
     transport
