@@ -157,7 +157,7 @@ async def test_a_slow_client_that_takes_is_left_alone_and_one_that_takes_nothing
     origin: ScriptedOrigin, path: str, tmp_path: Path
 ) -> None:
     origin.says(path, FIELDS, LARGE[: 3 << 19])
-    file = configure(tmp_path, origin.url, '[limits]\nwrite_stall_time = "200ms"')
+    file = configure(tmp_path, origin.url, '[limits]\nwrite_stall_time = "400ms"')
     with Headland("serve", "--config", file) as node:
         places = node.serving()
         async with client(places) as asked:
