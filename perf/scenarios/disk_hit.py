@@ -51,7 +51,7 @@ def _share_from_disk(peer: Peer, prefix: str, count: int) -> float:
     answers = [
         fetch(peer.address, peer.http, f"{prefix}{number}") for number in range(0, count, max(1, count // SAMPLES))
     ]
-    share = sum("detail=disk" in answer.headers.get("Cache-Status", "") for answer in answers) / len(answers)
+    share = sum("detail=disk" in answer.headers.get("cache-status", "") for answer in answers) / len(answers)
     if share < SHARE_LEAST:
         raise WrongAnswerError(f"{peer.name}: {share:.0%} of {prefix} came from disk")
     return share
