@@ -32,8 +32,10 @@ fn like() -> Parts {
         honour_client_directives: true,
     };
     let admitted = admit(&facts, &policy, 200, &lines, NOW, NOW).unwrap();
+    let mut key = KeyBuffer::default();
+    key.begin(Scheme::Https, b"www.example.com", b"/");
     Parts {
-        key: KeyBuffer::default().key().into(),
+        key: key.key().into(),
         head: StoredHead::from_lines(200, [(&b"content-type"[..], &b"text/plain"[..])]).unwrap(),
         body: Body::copy_of(&[b'x'; 1000]),
         trailers: None,
