@@ -383,6 +383,13 @@ class OriginSettings(BaseModel):
         le=1 * _MIB,
         description="The largest head of an answer that is taken.",
     )
+    response_body_bytes_max: int = Field(
+        0,
+        alias="response_body_max",
+        ge=0,
+        le=1024**4,
+        description="The longest body of an answer that is taken; 0 for any.",
+    )
     deadlines: Deadlines = Field(default_factory=Deadlines)
     pool: OriginPool = Field(default_factory=OriginPool)
     ejection: EjectionSettings = Field(default_factory=EjectionSettings)

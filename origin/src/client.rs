@@ -9,15 +9,16 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use crate::counters::{Count, Counters, Snapshot};
-use crate::error::FetchError;
+use crate::error::{FetchError, Phase};
 use crate::exchange::{Deadlines, Home};
 use crate::group::{Group, InFlight};
 pub use crate::lease::Connections;
 use crate::lease::SharedPool;
-use crate::message::{Interim, Request, Response};
+use crate::message::{Interim, Request, Response, too_long};
 use crate::pool::Totals;
 use crate::resolve::{FRESH, Resolver};
 use crate::settings::PoolLimits;
@@ -142,8 +143,14 @@ impl Client {
             connection.exchange(request, &deadlines, interim, home).await.map_err(|error| Failed { error, reused })?;
         response.server = way.server.site.name.clone();
         response.reused = reused;
+        let bytes_max = group.body_bytes_max();
+        // To HEAD and in a 304 the length is that of a body which does not come.
+        let comes = request.method != Method::HEAD && response.status != StatusCode::NOT_MODIFIED;
+        if comes && response.length.is_some_and(|length| length > bytes_max) {
+            return Err(Failed { error: too_long(Phase::Head), reused });
+        }
         let (counters, group) = (self.counters.clone(), group.clone());
-        response.body.witnessed_by(Witness { counters, group, place });
+        response.body.witnessed_by(Witness { counters, group, place }, bytes_max);
         response.connect_micros = micros(waited);
         if reused {
             self.counters.count(Count::Reused);

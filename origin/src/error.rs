@@ -84,6 +84,8 @@ pub enum Excess {
     /// Chunk framing: more overhead than data.
     Framing,
     Trailers,
+    /// More bytes of content than the settings take.
+    Body,
 }
 
 /// Why the request body ended early: the client's side of the exchange.
@@ -182,6 +184,7 @@ impl Fault {
             Self::TooLarge(Excess::Interim) => "too_many_interim",
             Self::TooLarge(Excess::Framing) => "framing_too_large",
             Self::TooLarge(Excess::Trailers) => "trailers_too_large",
+            Self::TooLarge(Excess::Body) => "body_too_large",
             Self::QueueFull => "queue_full",
             Self::Overloaded => "overloaded",
             Self::NoServer => "no_server",
@@ -272,6 +275,7 @@ impl FetchError {
             Fault::Malformed(_) | Fault::TooLarge(Excess::Interim | Excess::Framing) => "http_protocol_error",
             Fault::TooLarge(Excess::Head) => "http_response_header_section_size",
             Fault::TooLarge(Excess::Trailers) => "http_response_trailer_section_size",
+            Fault::TooLarge(Excess::Body) => "http_response_body_size",
             Fault::NoServer => "destination_unavailable",
             Fault::Canceled => "proxy_internal_error",
             Fault::ClientBody(_) => "http_request_error",

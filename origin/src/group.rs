@@ -52,6 +52,8 @@ pub struct Group {
     hedge_delay_min: Option<Duration>,
     concurrency: ConcurrencySettings,
     public_only: bool,
+    /// The longest body that is taken.
+    body_bytes_max: u64,
     deadlines: Deadlines,
     limits: Limits,
     queue: Duration,
@@ -115,6 +117,11 @@ impl Group {
 
     pub(crate) fn deadlines(&self) -> &Deadlines {
         &self.deadlines
+    }
+
+    /// The longest body of an answer that is taken, in bytes.
+    pub(crate) fn body_bytes_max(&self) -> u64 {
+        self.body_bytes_max
     }
 
     /// Addresses that a name leads to must be public.
@@ -391,6 +398,10 @@ impl Group {
             hedge_delay_min: (settings.hedge.percent > 0).then(|| Duration::from_millis(settings.hedge.delay_min_ms)),
             concurrency: settings.concurrency,
             public_only: settings.public_only,
+            body_bytes_max: match settings.response_body_bytes_max {
+                0 => u64::MAX,
+                most => most,
+            },
             deadlines: Deadlines {
                 connect: Duration::from_millis(deadlines.connect_ms),
                 first_byte: Duration::from_millis(deadlines.first_byte_ms),

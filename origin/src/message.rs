@@ -16,7 +16,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 
 use crate::client::Witness;
-use crate::error::{BodyFault, FetchError};
+use crate::error::{BodyFault, Excess, Fault, FetchError, Phase};
 use crate::{h1, h2};
 
 mod field_lines;
@@ -185,11 +185,18 @@ impl Response {
     }
 }
 
+/// The answer has more content than the settings take.
+pub(crate) fn too_long(phase: Phase) -> FetchError {
+    FetchError::new(Fault::TooLarge(Excess::Body), phase)
+}
+
 /// The body of a response. Dropping it before its end closes an HTTP/1.1 connection or resets an HTTP/2 stream.
 pub struct ResponseBody {
     kind: Kind,
     /// Is told when it breaks off.
     witness: Option<Witness>,
+    /// Bytes that are still taken.
+    left: u64,
 }
 
 enum Kind {
@@ -200,13 +207,14 @@ enum Kind {
 
 impl From<Kind> for ResponseBody {
     fn from(kind: Kind) -> Self {
-        Self { kind, witness: None }
+        Self { kind, witness: None, left: u64::MAX }
     }
 }
 
 impl ResponseBody {
-    /// From now on this one is told when it breaks off.
-    pub(crate) fn witnessed_by(&mut self, witness: Witness) {
+    /// From now on this one is told when it breaks off, as it does after so many bytes.
+    pub(crate) fn witnessed_by(&mut self, witness: Witness, bytes_max: u64) {
+        self.left = bytes_max;
         if !matches!(self.kind, Kind::Whole(_)) {
             self.witness = Some(witness);
         }
@@ -244,11 +252,19 @@ impl Body for ResponseBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let body = self.get_mut();
-        let polled = match &mut body.kind {
+        let mut polled = match &mut body.kind {
             Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::H1(body) => body.poll_frame(cx),
             Kind::H2(body) => body.poll_frame(cx),
         };
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            match body.left.checked_sub(data.len() as u64) {
+                Some(left) => body.left = left,
+                None => polled = Poll::Ready(Some(Err(too_long(Phase::Body)))),
+            }
+        }
         if let Poll::Ready(Some(Err(error))) = &polled
             && let Some(witness) = body.witness.take()
         {

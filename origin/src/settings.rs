@@ -34,6 +34,8 @@ pub struct GroupSettings {
     pub concurrency: ConcurrencySettings,
     /// The largest head of an answer that is taken, in bytes; over HTTP/2 never more than 64 KiB.
     pub response_header_bytes_max: u32,
+    /// The longest body of an answer that is taken, in bytes; 0 for any.
+    pub response_body_bytes_max: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

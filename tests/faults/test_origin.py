@@ -239,6 +239,27 @@ def test_a_body_that_drips_is_passed_on_as_long_as_it_drips(node, origin):
     assert node.get("/drip")[::2] == (200, b"x" * 30)
 
 
+def test_a_body_that_is_longer_than_what_is_taken_is_refused_or_cut_off(tmp_path):
+    scripts = {
+        "/declared": [Send(HEAD + b"Content-Length: 2000\r\n\r\n" + b"x" * 2000)],
+        "/chunked": [
+            Send(CHUNKED + b"400\r\n" + b"x" * 1024 + b"\r\n"),
+            Send(b"400\r\n" + b"x" * 1024 + b"\r\n0\r\n\r\n"),
+        ],
+    }
+    with (
+        BytewiseOrigin(scripts) as origin,
+        _served(tmp_path, plain_test=(f"http://127.0.0.1:{origin.port}", 'response_body_max = "1KiB"')) as process,
+    ):
+        node = Node(process)
+        status, head, _ = node.get("/declared")
+        assert (status, _says(head, "http_response_body_size")) == (502, True)
+        status, head, body = node.get("/chunked")
+        assert status == 502 or not body.endswith(b"0\r\n\r\n")
+        assert node.errors("body_too_large") == 2
+        node.pool_is_whole()
+
+
 def test_nobody_listens(node):
     before = node.errors("connection_refused")
     status, head, _ = node.get("/", "refused.test")

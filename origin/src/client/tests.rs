@@ -362,6 +362,23 @@ fn an_answer_whose_head_is_larger_than_the_group_takes_is_refused() {
 }
 
 #[test]
+fn an_answer_whose_body_is_longer_than_the_group_takes_is_refused_or_cut_off() {
+    let declared = Origin::start(|_| Answer::text("hello"));
+    let endless = Origin::start(|_| {
+        let body = "4000\r\n".to_owned() + &"x".repeat(0x4000) + "\r\n";
+        Answer::raw(&("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned() + &body.repeat(20)))
+    });
+    for (origin, phase) in [(&declared, Phase::Head), (&endless, Phase::Body)] {
+        let (client, group) =
+            (Client::new(LIMITS), group(&[&origin.url()], |settings| settings.response_body_bytes_max = 4));
+        let error = on_a_runtime(fetch(&client, &group, get("/"))).err().unwrap();
+        assert_eq!((error.word(), error.phase), ("body_too_large", phase));
+        assert_eq!(client.counters().retries, 0);
+        assert_eq!(client.counters().errors.iter().sum::<u64>(), 1);
+    }
+}
+
+#[test]
 fn a_silent_server_is_given_up_at_its_deadline() {
     let origin = Origin::start(|_| Answer::never());
     let (client, group) = (Client::new(LIMITS), group(&[&origin.url()], |_| {}));

@@ -58,6 +58,7 @@ pub(crate) fn settings(urls: &[&str]) -> GroupSettings {
         hedge: HedgeSettings { percent: 0, delay_min_ms: 10 },
         concurrency: ConcurrencySettings { requests_max: 0, adaptive: false },
         response_header_bytes_max: 65_536,
+        response_body_bytes_max: 0,
     }
 }
 
