@@ -216,7 +216,8 @@ impl Node {
             }
             match self.ledger.check(object) {
                 Standing::Hard => {
-                    self.forget_object(object);
+                    // What the disk has of it is judged alike when it is read; its other variants are none of this.
+                    self.store.remove_object(object);
                     purged = true;
                 }
                 standing => return Found::Object(object.clone(), standing),

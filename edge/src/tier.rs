@@ -192,10 +192,8 @@ pub async fn answer<F: OwnedLines + Clone + Send + Sync + 'static>(node: &Arc<No
         return judged(node, plan, &key, Found::Nothing).await;
     }
     let standing = match node.ledger.check(&object) {
-        Standing::Hard => {
-            node.forget_object(&object);
-            return judged(node, plan, &key, Found::Purged).await;
-        }
+        // It stays until its segment goes, and the rule with it: other variants under its key may be fresh.
+        Standing::Hard => return judged(node, plan, &key, Found::Purged).await,
         standing => standing,
     };
     node.metrics.here().disk_hits.bump();

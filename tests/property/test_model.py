@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("_headland", reason="the extension is not built: make develop")
@@ -130,6 +130,16 @@ SCHEDULE = st.tuples(st.builds(Ask, st.just(Asked("GET")), st.one_of(PLAIN, SAID
     lambda drawn: [drawn[0], *drawn[1]]
 )
 
+OTHER = Asked("GET", fields=(("x-a", "1"),))
+ONE_VARIANT_PURGED: list[Step] = [
+    Ask(Asked("GET"), Said(cache_control="max-age=60", vary="x-a")),
+    Purge(soft=False),
+    Ask(OTHER, None),
+    Ask(Asked("GET"), None),
+    Ask(OTHER, None),
+]
+"""What was purged took a variant with it that had come since."""
+
 
 class Origin:
     """Answers each path as it was told last; every full answer has a body of its own."""
@@ -241,10 +251,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     max_examples=SCHEDULES,
     deadline=None,
     database=None,
-    phases=[Phase.generate, Phase.shrink],
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
     suppress_health_check=list(HealthCheck),
 )
 @given(schedule=SCHEDULE)
+@example(schedule=ONE_VARIANT_PURGED)
 def test_the_node_does_what_the_model_allows(world: World, schedule: list[Step]) -> None:
     run = Run(world, f"/{next(world.resources)}".encode())
     for step in schedule:
