@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["DnsError", "Srv", "answers", "question", "srv", "system_nameserver"]
+__all__ = ["DnsError", "Srv", "TruncatedError", "answers", "question", "srv", "system_nameserver"]
 
 PORT: Final = 53
 TYPE_SRV: Final = 33
