@@ -74,12 +74,15 @@ impl Version {
 
     /// What memory holds of a part.
     pub fn held(&self, node: &Node, part: Part) -> Option<Held> {
-        let key = self.key(part);
-        if let Some(object) = node.store.candidates(key.as_ref()).first() {
-            return Some(Held::new(object.body.clone(), run_of(&object.head)?));
-        }
         // A whole of one part stands in its own place once it is complete.
-        (part.bytes() == (0..self.total())).then(|| self.successor(node)).flatten()
+        let is_all = part.bytes() == (0..self.total());
+        if is_all && let Some(complete) = self.successor(node) {
+            return Some(complete);
+        }
+        let key = self.key(part);
+        let candidates = node.store.candidates(key.as_ref());
+        let object = candidates.first()?;
+        Some(Held::new(object.body.clone(), run_of(&object.head)?))
     }
 
     fn successor(&self, node: &Node) -> Option<Held> {
@@ -146,6 +149,7 @@ impl Version {
         if body.len() == self.total() {
             let complete = Arc::new(Object::new(Parts { body: body.clone(), ..self.whole.parts().clone() }));
             if node.ledger.check(&complete) != Standing::Hard && node.store.succeed(&self.whole, &complete) {
+                node.store.remove(self.key(part).as_ref());
                 node.stored(&complete);
             }
             return;
