@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -17,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
+import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +37,8 @@ PLACES: Final = "/usr/sbin:/usr/local/sbin:/usr/local/bin"
 READY_S: Final = 10.0
 """Seconds in which the server must listen."""
 STOP_S: Final = 10.0
+LOOK_S: Final = 0.05
+"""Seconds between two looks at a node."""
 TOKEN_VARIABLE: Final = "HEADLAND_TOKEN"  # noqa: S105 - the name of the variable
 CONFIGURATION: Final = """\
 [node]
@@ -93,7 +98,10 @@ def run(nodes: int) -> Exit:
             if " serving " not in line:
                 return failed(Exit.STATE, "a node did not start; what it says stands above")
             print(line, flush=True)
-        print(_text([place for _, place in started], token), flush=True)
+        places = [place for _, place in started]
+        if not _know_each_other(places, token):
+            return failed(Exit.STATE, f"the nodes did not find each other within {READY_S:.0f} s")
+        print(_text(places, token), flush=True)
         return _until_one_ends([process for process, _ in started])
 
 
@@ -140,6 +148,25 @@ def _start_node(
     process = subprocess.Popen(words, stdout=subprocess.PIPE, env=variables)  # noqa: S603 - the node itself
     ended.callback(_end, process)
     return process, FleetPlace(name, f"http://{LOOPBACK}:{http}", f"{LOOPBACK}:{admin}")
+
+
+def _know_each_other(places: Sequence[FleetPlace], token: str) -> bool:
+    """Whether each node counts all as alive: until then, who waits for the fleet waits for those that are known."""
+    deadline = time.monotonic() + READY_S
+    for place in places:
+        while _alive(place, token) < len(places):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(LOOK_S)
+    return True
+
+
+def _alive(place: FleetPlace, token: str) -> int:
+    """How many nodes this one counts as alive, itself among them."""
+    request = urllib.request.Request(f"http://{place.admin}/metrics", headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=READY_S) as answer:  # noqa: S310 - the same
+        found = re.search(r"^headland_fleet_nodes (\d+)", answer.read().decode(), re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 def _until_one_ends(processes: Sequence[subprocess.Popen[bytes]]) -> Exit:
