@@ -18,8 +18,8 @@ from tests.processes import Headland
 from tests.real_input.conftest import DOCUMENTATION
 
 MEMORY_BYTES_MAX = 640 << 20
-"""What the node may hold at its peak: 192 MiB of cache, which parts of long files fill, 64 MiB of fills, 90 MiB of Python,
-windows, buffers, and what the allocator keeps of them."""
+"""What the node may hold at its peak: 192 MiB of cache, which parts of long files fill, 64 MiB of fills, 90 MiB of
+Python, windows, buffers, and what the allocator keeps of them."""
 PAGES_MAX = 5000
 PROTOCOLS = {"h1": "--http1.1", "h2c": "--http2-prior-knowledge", "h2": "--http2"}
 
