@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     base = QUICK if options.quick else FULL
     flame = options.report if options.flame else None
     pace = Pace(options.rounds or base.rounds, options.seconds or base.seconds, options.quick, flame)
-    chosen = [scenarios[name] for name in options.only] or list(scenarios.values())
+    chosen = [scenarios[name] for name in options.only] or [each for each in scenarios.values() if not each.by_name]
     cores = plan_cores()
     with tempfile.TemporaryDirectory(prefix="headland-perf-", dir=options.work) as folder:
         outcomes = runner.run_all(

@@ -69,7 +69,8 @@ def listing(scenarios: dict[str, Scenario], profiles: dict[str, Profile]) -> str
         bars = ", ".join(
             f"{bar.measure} <= {bar.at_most:g}{'x' if bar.kind == 'ratio' else ''}" for bar in scenario.bars
         )
-        lines.append(f"  {scenario.name:14} {scenario.title}{f'  [{bars}]' if bars else ''}")
+        aside = " (by --only)" if scenario.by_name else ""
+        lines.append(f"  {scenario.name:14} {scenario.title}{aside}{f'  [{bars}]' if bars else ''}")
     lines.append("peers:")
     for profile in profiles.values():
         missing = profile.missing()

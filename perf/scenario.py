@@ -24,6 +24,8 @@ class Scenario:
     about: str
     bars: tuple[Bar, ...]
     run: Callable[[Bench], list[Measure]]
+    by_name: bool = False
+    """Runs only when it is named, so that the suite as a whole ends within half an hour."""
 
 
 def load_all() -> dict[str, Scenario]:

@@ -63,4 +63,5 @@ SCENARIO = Scenario(
     "More objects in turn than the node's memory holds, all in the page cache. NGINX keeps all files open.",
     (Bar("1k", 1.0), Bar("100k", 1.0), Bar("1m", 1.0)),
     run,
+    by_name=True,
 )

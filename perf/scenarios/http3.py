@@ -86,4 +86,5 @@ SCENARIO = Scenario(
         Bar("10m-ratio", 2.0, kind="absolute"),
     ),
     run,
+    by_name=True,
 )

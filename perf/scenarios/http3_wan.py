@@ -37,4 +37,5 @@ SCENARIO = Scenario(
     f"{LINK.delay_ms:g} ms each way, {LINK.loss_percent:g} % loss, {LINK.mbit:g} Mbit/s; open loop, medians.",
     (Bar("ttfb-ratio", 0.7, kind="absolute"), Bar("1m-ratio", 1.0, kind="absolute")),
     run,
+    by_name=True,
 )

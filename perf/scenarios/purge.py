@@ -84,4 +84,5 @@ SCENARIO = Scenario(
         Bar("each", 200, kind="absolute"),
     ),
     run,
+    by_name=True,
 )

@@ -64,4 +64,5 @@ SCENARIO = Scenario(
     "Three nodes and a NATS server on one machine; purges by tag, one after the other, at each node in turn.",
     (Bar("last", 20, kind="absolute"), Bar("missed", 3, kind="absolute")),
     run,
+    by_name=True,
 )

@@ -54,4 +54,5 @@ SCENARIO = Scenario(
     "Two nodes; one has a million rules by tag that match nothing. CPU per hit, interleaved.",
     (Bar("ratio", 1.05, kind="absolute"),),
     run,
+    by_name=True,
 )

@@ -54,4 +54,5 @@ SCENARIO = Scenario(
     "Three nodes in network namespaces, 25 ms from the message server, so 50 ms from each other; and twice that.",
     tuple(Bar(f"{one_way_ms:g}", one_way_ms + ABOVE_MS, kind="absolute") for one_way_ms in ONE_WAY_MS),
     run,
+    by_name=True,
 )
