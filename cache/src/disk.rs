@@ -196,6 +196,12 @@ impl DiskTier {
         self.volume(hash).contains(hash)
     }
 
+    /// The same, also for what is on its way to the disk: to be asked before something is removed.
+    pub fn is_known(&self, key: KeyRef<'_>) -> bool {
+        let hash = key.short_hash();
+        self.volume(hash).is_known(hash)
+    }
+
     /// What is stored under a key is gone, now and after a restart.
     pub fn remove(&self, key: KeyRef<'_>) {
         self.volume(key.short_hash()).remove(key);

@@ -8,16 +8,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use headland_cache::conditional::Validators;
 use headland_cache::directives::FieldNames;
 use headland_cache::freshness::LifetimeSource;
 use headland_cache::groups;
 use headland_cache::object::Parts;
 use headland_cache::stored_fields::{is_personal, storable};
-use headland_cache::update::{Renewal, merge, renew, selects};
 use headland_cache::{
-    Admitted, Birth, Broken, Epoch, FillHead, Lead, MissReason, Object, Outcome, Refusal, RequestFacts, Retention,
-    Standing, StoredHead, Time, admit, may_serve_on_error,
+    Admitted, Birth, Broken, FillHead, Lead, MissReason, Object, Outcome, Refusal, RequestFacts, Retention, Standing,
+    StoredHead, Time, admit, may_serve_on_error,
 };
 use headland_origin::{Deadline, FetchError, FieldLines, Phase, RequestBody, Response};
 use http::{HeaderMap, Method, StatusCode};
@@ -35,6 +33,7 @@ use crate::partial::Pace;
 use crate::plan::{Asks, Plan};
 use crate::queried;
 use crate::refill::{Place, Turn};
+use crate::renewal::{Asked, Update, leave, may_enter, may_succeed, speaks_of, updated};
 use crate::snapshot::Site;
 use resume::Resume;
 
@@ -60,14 +59,6 @@ pub enum Handover {
 
 /// Where the handover goes; nobody, when the fill is a revalidation in the background or its client has left.
 type Client = Option<oneshot::Sender<Handover>>;
-
-/// The times between which the origin was asked, and the ledger's epoch before.
-#[derive(Clone, Copy)]
-struct Asked {
-    born: Epoch,
-    request_time: Time,
-    response_time: Time,
-}
 
 fn hand_over(client: Client, handover: Handover) {
     if let Some(client) = client {
@@ -230,11 +221,6 @@ fn release<F: OwnedLines>(
     lead.release();
 }
 
-/// Whether a 304 is about the stored response (RFC 9111 section 4.3.4).
-fn speaks_of(stored: &Object, response: &Response) -> bool {
-    selects(&Validators::of(&stored.head), &Validators::of(&OriginFields(&response.headers)))
-}
-
 /// A 304: the stored response is updated under its new head and serves on (RFC 9111 section 4.3.4).
 fn confirm<F: OwnedLines>(
     node: &Node,
@@ -245,10 +231,11 @@ fn confirm<F: OwnedLines>(
     response: &Response,
     asked: Asked,
 ) {
-    let object = match updated(plan, stored, response, asked) {
+    let object = match updated(plan, stored, &response.headers, asked) {
         Update::Renewed(object) => {
             let object = Arc::new(*object);
-            if keep(node, &object) && !lead.is_outdated() {
+            if may_succeed(node, stored, &object) && !lead.is_outdated() {
+                leave(node, stored, &object);
                 node.store.insert(object.clone());
                 node.stored(&object);
                 node.note_equivalents(&plan.site, &object);
@@ -268,53 +255,6 @@ fn confirm<F: OwnedLines>(
     };
     hand_over(client, Handover::Confirmed(object, Box::new(origin_trace(response))));
     lead.found();
-}
-
-/// What a 304 made of a stored response.
-enum Update {
-    Renewed(Box<Object>),
-    /// It stays as it was.
-    Untouched,
-    /// It answers those who asked, and is then kept no longer.
-    Withdrawn,
-}
-
-fn updated<F: OwnedLines>(plan: &Plan<F>, stored: &Object, response: &Response, asked: Asked) -> Update {
-    let facts = RequestFacts::gather(&Method::GET, &plan.fields);
-    let mut headers = response.headers.clone();
-    take_over(&mut headers, || asked.response_time);
-    let (headers, as_sent) = (OriginFields(&headers), OriginFields(&response.headers));
-    let merged = merge(&stored.head, &headers, asked.response_time);
-    let status = stored.head.status();
-    let policy = plan.policy();
-    let (sent, received) = (asked.request_time, asked.response_time);
-    let admitted = match renew(&facts, policy, status, &stored.freshness, &merged, &as_sent, sent, received) {
-        Renewal::Renewed(admitted) => admitted,
-        Renewal::Untouched => return Update::Untouched,
-        Renewal::Withdrawn(_) => return Update::Withdrawn,
-    };
-    let vary = plan.vary_line(&merged, status, Some(stored.body.len()));
-    let lines = storable(&merged, &admitted.withheld).chain(vary);
-    let Ok(head) = StoredHead::from_lines(status, lines) else {
-        return Update::Withdrawn;
-    };
-    let tags = groups::tags_of(&as_sent, plan.scheme, &plan.host);
-    Update::Renewed(Box::new(Object::new(Parts {
-        head,
-        freshness: admitted.freshness,
-        vary: plan.vary_facts(admitted.vary),
-        tags: if tags.is_empty() { stored.tags.clone() } else { tags },
-        born: asked.born,
-        ..stored.parts().clone()
-    })))
-}
-
-/// Whether an object may enter the store: not when it was purged since the origin was asked (a soft purge leaves it
-/// in, and the ledger's word makes it stale), and not with tags that were too many to keep: a purge by one of the lost
-/// ones would miss it.
-fn keep(node: &Node, object: &Object) -> bool {
-    let purged = node.ledger.standing_of(object.key.as_ref(), &object.tags, object.born) == Standing::Hard;
-    !purged && !object.tags.overflowed()
 }
 
 /// The response may be stored: its head is shown, its body streamed, and the object put into the store.
@@ -439,7 +379,7 @@ async fn seal(node: &Node, site: &Site, lead: Lead, head: &FillHead, last: &[u8]
             born: head.born,
             generation: head.generation,
         });
-        if keep(node, &object) && !sealed.is_outdated() {
+        if may_enter(node, &object) && !sealed.is_outdated() {
             let object = Arc::new(object);
             node.store.insert_in_steps(object.clone()).await;
             node.stored(&object);

@@ -194,7 +194,8 @@ impl Node {
 
     /// The same for one object; its other variants stay in memory, unless the disk has some.
     pub fn forget_object(&self, object: &Arc<Object>) {
-        if self.may_be_on_disk(object.key.as_ref()) {
+        // What waits to be written counts, too: it would be found once memory has nothing.
+        if self.disk.get().is_some_and(|disk| disk.is_known(object.key.as_ref())) {
             self.forget(object.key.as_ref());
         } else {
             self.store.remove_object(object);

@@ -61,12 +61,20 @@ pub async fn answer<F: OwnedLines + Clone + Send + Sync + 'static>(
     let version = Version::new(whole.clone());
     match content(node, plan, &version, &wanted, pace).await {
         Ok((content, is_stored)) => {
+            // What came with the missing part says more than what was stored.
+            if !is_stored
+                && let Some(updated) = version.current(node).filter(|current| !Arc::ptr_eq(current, whole))
+                && let (updated, Some(again)) = deliver::apart(&updated, &facts, outcome, node.clock.now())
+                && again == wanted
+            {
+                answer = updated;
+            }
             answer.content = content;
             if outcome == Outcome::Hit && !is_stored {
                 answer.trace.outcome = Outcome::Miss(MissReason::Partial);
             }
         }
-        Err(Missed::Changed) => return again(node, plan.clone(), whole).await,
+        Err(Missed::Changed) => return again(node, plan.clone(), &version).await,
         Err(Missed::Failed(broken)) => return fetching::broken_answer(Outcome::Miss(MissReason::Partial), broken),
     }
     match form {
@@ -132,9 +140,9 @@ fn here(node: &Node, version: &Version, wanted: &Range<u64>) -> Option<Vec<Bytes
 fn again<'a, F: OwnedLines + Clone + Send + Sync + 'static>(
     node: &'a Arc<Node>,
     mut plan: Plan<F>,
-    whole: &'a Arc<Object>,
+    version: &Version,
 ) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
-    node.forget_object(whole);
+    version.forget(node);
     plan.stored = None;
     plan.asks = Asks::WholeAsOne;
     plan.outcome = Outcome::Miss(MissReason::Partial);

@@ -36,5 +36,9 @@ def test_a_clause_is_shown_or_excepted(clause: dict[str, Any]) -> None:
     for test in clause.get("shown_by", []):
         path, _, name = test.partition("::")
         text = (ROOT / path).read_text()
-        keyword = "fn" if path.endswith(".rs") else "def"
-        assert re.search(rf"^\s*(?:async )?{keyword} {name}\(", text, re.MULTILINE), test
+        shows = {
+            ".rs": rf"^\s*(?:async )?fn {name}\(",
+            ".py": rf"^\s*(?:async )?def {name}\(",
+            ".yaml": rf"^- name: {re.escape(name)}$",
+        }
+        assert re.search(shows[Path(path).suffix], text, re.MULTILINE), test

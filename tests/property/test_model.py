@@ -7,13 +7,10 @@ The node runs in the process of the test, so that its clock can be put forward.
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
@@ -21,11 +18,12 @@ from hypothesis import strategies as st
 
 pytest.importorskip("_headland", reason="the extension is not built: make develop")
 
-from tests.processes import preamble
 from tests.property.model import ERRORS, Asked, Cache, Said, Stored, Verdict, age_at, of_use, storable
+from tests.property.world import World
 from tests.security.recording import CLOSE, RawClient, RecordingOrigin
-from tests.virtual import VirtualNode
 
+NUMBERS = itertools.count()
+"""Of the paths: each schedule has its own."""
 SCHEDULES = int(os.environ.get("HEADLAND_MODEL_SCHEDULES", "300"))
 CONFIGURATION = """\
 [cache]
@@ -183,66 +181,15 @@ def _lines(said: Said) -> list[tuple[str, str | None]]:
     ]
 
 
-class World:
-    """A node, its origin, and the virtual time."""
-
-    def __init__(self, origin_url: str, directory: Path) -> None:
-        self.origin = Origin()
-        self.resources = itertools.count()
-        self.passed_s = 0.0
-        self._text = preamble(workers=1, name="headland") + CONFIGURATION.replace("ORIGIN", origin_url)
-        self._directory = directory
-        self._node = VirtualNode(self._text, directory).__enter__()
-
-    @property
-    def address(self) -> str:
-        """Where the node serves."""
-        return self._node.address
-
-    def now_s(self) -> float:
-        """Seconds, real and virtual ones, since some moment."""
-        return time.monotonic() + self.passed_s
-
-    def pause(self, seconds: int) -> None:
-        """Let virtual seconds pass."""
-        self._node.advance(seconds)
-        self.passed_s += seconds
-
-    def purge(self, path: bytes, *, soft: bool) -> None:
-        """Put a rule in force, as the purge API does."""
-        url = f"http://a.example{path.decode()}"
-        self._node.node.ledger().apply("url", url, soft, self._node.node.advance_clock(0))
-
-    def restart(self) -> None:
-        """End the node and begin it anew, at the same time of day and with the rules that a journal would have kept."""
-        rules = self._node.node.ledger().rules()
-        self.close()
-        self._node = VirtualNode(self._text, self._directory).__enter__()
-        self._node.advance(self.passed_s)
-        for kind, value, soft, at_ms, epoch in rules:
-            self._node.node.ledger().apply(kind, value, soft, at_ms, epoch)
-
-    def close(self) -> None:
-        """End the node."""
-        self._node.__exit__(None, None, None)
-
-    def settle(self) -> None:
-        """Wait until nothing is fetched any more."""
-        deadline = time.monotonic() + 10
-        while json.loads(self._node.node.metrics())["store"]["fills"]:
-            assert time.monotonic() < deadline, "a fill does not end"
+@pytest.fixture(scope="module")
+def origin() -> Origin:
+    return Origin()
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    answering: list[World] = []
-
-    def answer(head: bytes) -> bytes | None:
-        return answering[0].origin.answer(head)
-
-    with RecordingOrigin(answer) as server:
-        world = World(server.url, tmp_path_factory.mktemp("model"))
-        answering.append(world)
+def world(origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with RecordingOrigin(origin.answer) as server:
+        world = World(CONFIGURATION.replace("ORIGIN", server.url), tmp_path_factory.mktemp("model"))
         yield world
         world.close()
 
@@ -256,8 +203,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 )
 @given(schedule=SCHEDULE)
 @example(schedule=ONE_VARIANT_PURGED)
-def test_the_node_does_what_the_model_allows(world: World, schedule: list[Step]) -> None:
-    run = Run(world, f"/{next(world.resources)}".encode())
+def test_the_node_does_what_the_model_allows(world: World, origin: Origin, schedule: list[Step]) -> None:
+    run = Run(world, origin, f"/{next(NUMBERS)}".encode())
     for step in schedule:
         run.take(step)
 
@@ -267,6 +214,7 @@ class Run:
     """One schedule, on a resource of its own."""
 
     world: World
+    origin: Origin
     path: bytes
     cache: Cache = field(default_factory=Cache)
     said: Said = field(default_factory=lambda: Said(cache_control="max-age=60"))
@@ -277,7 +225,7 @@ class Run:
             case Pause(seconds):
                 self.world.pause(seconds)
             case Purge(soft):
-                self.world.purge(self.path, soft=soft)
+                self.world.purge(self.path.decode(), soft=soft)
                 if soft:
                     self.cache.soften()
                 else:
@@ -287,11 +235,11 @@ class Run:
                 self.cache.uncacheable = False
             case Ask(asked, said):
                 self.said = said or self.said
-                self.world.origin.says[self.path] = self.said
+                self.origin.says[self.path] = self.said
                 self._ask(asked)
 
     def _ask(self, asked: Asked) -> None:
-        now_s, asked_before = self.world.now_s(), self.world.origin.asked
+        now_s, asked_before = self.world.now_s(), self.origin.asked
         expected, selected = self.cache.hit(asked, now_s), self.cache.selected(asked)
         status, fields, body = self._exchange(asked)
         told = fields["cache-status"]
@@ -299,8 +247,8 @@ class Run:
         if "; hit" in told and "stale-if-error" not in told:
             assert expected is not Verdict.MUST_NOT, ("answered from the store", told, asked, selected)
             self._check_stored(asked, selected, status, fields, body)
-            if self.world.origin.asked > asked_before:
-                confirmed = self.world.origin.confirmed
+            if self.origin.asked > asked_before:
+                confirmed = self.origin.confirmed
                 self.cache.fetched_behind(asked, self.said, confirmed=confirmed, now_s=self.world.now_s())
             return
         assert expected is not Verdict.MUST, ("asked the origin", told, asked, selected)
@@ -318,7 +266,7 @@ class Run:
         elif self.said.dropped:
             assert status in {502, 504}, (status, told)
             assert stands_in is not Verdict.MUST, ("an error although something is stored", told, asked, selected)
-        elif self.said.cut and asked.method in {"GET", "HEAD"} and not self.world.origin.confirmed:
+        elif self.said.cut and asked.method in {"GET", "HEAD"} and not self.origin.confirmed:
             # Its head went out before it broke: no claim of that head counts, and what was stored stays.
             self._check_broken(asked, status, fields, body)
             self.cache.uncacheable |= not storable(asked, self.said)
@@ -326,7 +274,7 @@ class Run:
             hidden = self.said.status in ERRORS and asked.method in {"GET", "HEAD"} and stands_in is Verdict.MUST
             assert not hidden, ("an error although something is stored", told, asked, selected)
             whole = body if status == self.said.status and not asked.range else None
-            answer = Answer(told, whole, status, confirmed=self.world.origin.confirmed)
+            answer = Answer(told, whole, status, confirmed=self.origin.confirmed)
             _learn(self.cache, asked, self.said, answer, self.world.now_s())
 
     def _check_broken(self, asked: Asked, status: int, fields: dict[str, str], body: str | None) -> None:

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import os
 import random
 import re
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -24,10 +21,11 @@ from hypothesis import strategies as st
 
 pytest.importorskip("_headland", reason="the extension is not built: make develop")
 
-from tests.processes import preamble
+from tests.property.world import World
 from tests.security.recording import CLOSE, RawClient, RecordingOrigin
-from tests.virtual import VirtualNode
 
+NUMBERS = itertools.count()
+"""Of the paths: each schedule has its own."""
 SCHEDULES = int(os.environ.get("HEADLAND_MODEL_SCHEDULES", "300"))
 PART = 1 << 20
 CONFIGURATION = """\
@@ -129,6 +127,7 @@ class Resource:
         return [
             "Cache-Control: max-age=60",
             f"X-Version: {self.version} {self.size}",
+            f"X-Answer: {self.asked}",
             "Accept-Ranges: bytes",
             *validator,
         ]
@@ -172,19 +171,15 @@ def _message(status: str, fields: list[str], body: bytes | None) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + (body or b"")
 
 
-class World:
-    """A node and its origin."""
+class Origin:
+    """What it has, by path."""
 
-    def __init__(self, origin_url: str, directory: Path) -> None:
+    def __init__(self) -> None:
         self.resources: dict[str, Resource] = {}
         self.lock = threading.Lock()
-        self.numbers = itertools.count()
-        self._passed_s = 0
-        self._text = preamble(workers=1, name="headland") + CONFIGURATION.replace("ORIGIN", origin_url)
-        self._directory = directory
-        self.node = VirtualNode(self._text, directory).__enter__()
 
     def answer(self, head: bytes) -> bytes:
+        """To one request."""
         method, path, rest = head.decode().split(" ", 2)
         with self.lock:
             resource = self.resources[path]
@@ -192,37 +187,18 @@ class World:
                 return _message("204 No Content", [], None)
             return resource.answer("\r\n" + rest.partition("\r\n")[2])
 
-    def settle(self) -> None:
-        """Wait until nothing is fetched any more."""
-        deadline = time.monotonic() + 10
-        while json.loads(self.node.node.metrics())["store"]["fills"]:
-            assert time.monotonic() < deadline, "a fill does not end"
 
-    def pause(self, seconds: int) -> None:
-        self.node.advance(seconds)
-        self._passed_s += seconds
-
-    def restart(self) -> None:
-        rules = self.node.node.ledger().rules()
-        self.node.__exit__(None, None, None)
-        self.node = VirtualNode(self._text, self._directory).__enter__()
-        self.node.advance(self._passed_s)
-        for kind, value, soft, at_ms, epoch in rules:
-            self.node.node.ledger().apply(kind, value, soft, at_ms, epoch)
+@pytest.fixture(scope="module")
+def origin() -> Origin:
+    return Origin()
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    answering: list[World] = []
-
-    def answer(head: bytes) -> bytes:
-        return answering[0].answer(head)
-
-    with RecordingOrigin(answer) as server:
-        world = World(server.url, tmp_path_factory.mktemp("parts"))
-        answering.append(world)
+def world(origin: Origin, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with RecordingOrigin(origin.answer) as server:
+        world = World(CONFIGURATION.replace("ORIGIN", server.url), tmp_path_factory.mktemp("parts"))
         yield world
-        world.node.__exit__(None, None, None)
+        world.close()
 
 
 @settings(
@@ -233,8 +209,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     suppress_health_check=list(HealthCheck),
 )
 @given(schedule=SCHEDULE)
-def test_every_answer_is_made_of_one_version(world: World, schedule: list[Get | Manner | Change | Event]) -> None:
-    run = Run(world, f"/{next(world.numbers)}")
+def test_every_answer_is_made_of_one_version(
+    world: World, origin: Origin, schedule: list[Get | Manner | Change | Event]
+) -> None:
+    run = Run(world, origin, f"/{next(NUMBERS)}")
     for step in schedule:
         run.take(step)
 
@@ -242,11 +220,13 @@ def test_every_answer_is_made_of_one_version(world: World, schedule: list[Get | 
 class Run:
     """One schedule, on a resource of its own."""
 
-    def __init__(self, world: World, path: str) -> None:
-        self.world, self.path, self.resource = world, path, Resource()
+    def __init__(self, world: World, origin: Origin, path: str) -> None:
+        self.world, self.origin, self.path, self.resource = world, origin, path, Resource()
         self.oldest = 0
         """No answer may be of an older version."""
-        world.resources[path] = self.resource
+        self.restarted = False
+        """Whether the origin has not answered since a restart: the disk may have an earlier head."""
+        origin.resources[path] = self.resource
 
     def take(self, step: Get | Manner | Change | Event) -> None:
         """One step, and what is to be seen of it."""
@@ -264,24 +244,24 @@ class Run:
                 self._get(step)
 
     def _change(self, size: int) -> None:
-        with self.world.lock:
+        with self.origin.lock:
             self.resource.version += 1
             self.resource.size = size
 
     def _happen(self, kind: str) -> None:
-        url = f"http://a.example{self.path}"
         match kind:
             case "pause":
                 self.world.pause(61)
             case "purge" | "soften":
                 soft = kind == "soften"
-                self.world.node.node.ledger().apply("url", url, soft, self.world.node.node.advance_clock(0))
+                self.world.purge(self.path, soft=soft)
                 self.oldest = self.oldest if soft else self.resource.version
             case "write":
                 self._exchange("POST", "Content-Length: 0\r\n")
                 self.oldest = self.resource.version
             case "restart":
                 self.world.restart()
+                self.restarted = True
 
     def _get(self, get: Get) -> None:
         length = self.resource.size
@@ -296,6 +276,10 @@ class Run:
         # What the disk has of a part is known when it is read.
         is_hit = "; hit" in told and "detail=disk" not in told
         assert not is_hit or asked == self.resource.asked, ("a hit that asked the origin", status, told, error)
+        self.restarted = self.restarted and asked == self.resource.asked
+        if is_hit and not self.restarted and status in (200, 206):
+            # RFC 9111 section 3.4: whatever came last has updated what is stored.
+            assert int(fields["x-answer"]) == asked, ("a hit under an old head", status, told, fields, asked)
         declared = int(fields.get("content-length", "-1"))
         if not get.head and len(body) != declared:
             assert self.resource.troubled, ("broke off without a reason", get, status, fields, len(body))
@@ -332,7 +316,7 @@ class Run:
             assert body == whole[first : first + len(body)], ("bytes of another version", get, status, fields)
 
     def _exchange(self, method: str, fields: str) -> tuple[int, dict[str, str], bytes]:
-        with RawClient(self.world.node.address) as client:
+        with RawClient(self.world.address) as client:
             client.send(f"{method} {self.path} HTTP/1.1\r\nHost: a.example\r\n{fields}\r\n".encode())
             if method == "HEAD":
                 head, body = client.until(b"\r\n\r\n"), b""

@@ -144,6 +144,20 @@ fn a_removal_reaches_what_still_waits_to_be_written() {
 }
 
 #[test]
+fn what_waits_to_be_written_is_known_before_it_is_there() {
+    let scratch = Scratch::new("known");
+    // The clock of these tests stands: after the first second's worth, everything waits.
+    let tier = try_open(&[&scratch], DiskLimits { write_bytes_per_s: Some(30_000), ..LIMITS }).unwrap();
+    (0..20).for_each(|number| tier.stored(&object(&format!("/{number}"), 10_000), Admission::Always));
+    let last = key("h", "/19");
+    assert!(!tier.contains(last.as_ref()) && tier.is_known(last.as_ref()));
+    tier.remove(last.as_ref());
+    tier.close(LONG);
+    drop(tier);
+    assert!(read(&open(&scratch), &last).is_none());
+}
+
+#[test]
 fn what_is_newer_follows_what_still_waits_to_be_written() {
     let scratch = Scratch::new("follows");
     let tier = open(&scratch);

@@ -13,13 +13,14 @@ use headland_cache::{Admitted, Body, Fields, Lead, Object, Refusal, RequestFacts
 use headland_origin::Response;
 use http::StatusCode;
 
-use super::{Asked, Client, Handover, hand_over, keep, own_fields, release};
+use super::{Client, Handover, hand_over, own_fields, release};
 use crate::fetching::origin_trace;
 use crate::forward::OwnedLines;
 use crate::node::Node;
 use crate::origin_fields::{OriginFields, take_over};
 use crate::partial::{Fetch, Version, pace};
 use crate::plan::{Asks, Plan};
+use crate::renewal::{Asked, may_enter};
 
 /// Which bytes of the whole the response brings, where it is to be stored in parts.
 pub(super) fn range<F: OwnedLines>(
@@ -136,5 +137,5 @@ fn whole<F: OwnedLines>(
         born: asked.born,
         generation: node.store.next_generation(),
     });
-    (keep(node, &object) && !lead.is_outdated()).then_some(object)
+    (may_enter(node, &object) && !lead.is_outdated()).then_some(object)
 }

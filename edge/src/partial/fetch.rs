@@ -20,6 +20,7 @@ use crate::forward::{OwnedLines, Purpose};
 use crate::node::Node;
 use crate::origin_fields::OriginFields;
 use crate::plan::Plan;
+use crate::renewal::Asked;
 
 use super::pace::Leash;
 use super::version::{Held, Version};
@@ -32,7 +33,7 @@ const SHORT_ANSWERS_MAX: u32 = 64;
 /// Why bytes did not come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missed {
-    /// The origin has another representation now, or cannot say.
+    /// The origin has another representation now, or cannot say, or forbids to store it.
     Changed,
     Failed(Broken),
 }
@@ -139,13 +140,16 @@ impl<F: OwnedLines> Fetch<F> {
         fields.insert(header::RANGE, range);
         fields.insert(header::IF_RANGE, condition);
         request.headers = fields.into();
+        let request_time = self.node.clock.now();
         let fetched = self.node.client.fetch(self.plan.group(), request, None).await;
         let response = fetched.map_err(|error| {
             Missed::Failed(Broken { error: error.proxy_status_error(), timeout: error.is_timeout() })
         })?;
         self.node.metrics.here().origin_ttfb.record(response.first_byte_micros);
         let brought = self.bytes_of(&response, &bytes)?;
-        Ok((response.body, brought))
+        let asked = Asked { born: self.node.ledger.epoch(), request_time, response_time: self.node.clock.now() };
+        let is_kept = self.version.update(&self.node, &self.plan, &response.headers, asked).await;
+        is_kept.then_some((response.body, brought)).ok_or(Missed::Changed)
     }
 
     /// Which bytes of this version an answer brings: a 206 those from the first that was asked for on; a 200 all, where

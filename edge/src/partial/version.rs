@@ -8,8 +8,15 @@ use headland_cache::conditional::Validators;
 use headland_cache::object::Parts;
 use headland_cache::partial::{Part, StrongValidator, covers, run_of};
 use headland_cache::{Body, CacheKey, FillHead, Object, Outcome, Standing, VaryFacts};
+use headland_origin::FieldLines;
 
+use crate::forward::OwnedLines;
 use crate::node::Node;
+use crate::plan::Plan;
+use crate::renewal::{Asked, Update, succeed, updated};
+
+/// How often a change is made anew because another one came before it.
+const UPDATES_MAX: u32 = 4;
 
 /// The object with the head of the whole stands for all of it: where it is gone or replaced, so is the version.
 #[derive(Debug, Clone)]
@@ -113,17 +120,52 @@ impl Version {
         node.may_be_on_disk(self.key(part).as_ref())
     }
 
-    /// Whether this version is what is stored. What has left memory for the disk may be.
+    /// Whether this version is what is stored.
     pub fn is_current(&self, node: &Node) -> bool {
-        let key = self.whole.key.as_ref();
-        let candidates = node.store.candidates(key);
-        candidates.iter().any(|object| object.generation == self.whole.generation)
-            || candidates.is_empty() && node.may_be_on_disk(key)
+        self.current(node).is_some()
+    }
+
+    /// What stands for all of it now, under the latest head. What has left memory may be on disk, and is as it was.
+    pub fn current(&self, node: &Node) -> Option<Arc<Object>> {
+        let candidates = node.store.candidates(self.whole.key.as_ref());
+        if candidates.is_empty() && node.may_be_on_disk(self.whole.key.as_ref()) {
+            return Some(self.whole.clone());
+        }
+        candidates.into_iter().find(|object| object.generation == self.whole.generation)
     }
 
     /// Nothing more can be added to this version.
     pub fn forget(&self, node: &Node) {
-        node.forget_object(&self.whole);
+        node.forget_object(&self.current(node).unwrap_or_else(|| self.whole.clone()));
+    }
+
+    /// The fields that came with more of its bytes update the stored ones (RFC 9111 section 3.4). What stands for the
+    /// version is no younger by that to a purge: the other bytes are not. False where it may not be stored under them.
+    pub async fn update<F: OwnedLines>(&self, node: &Node, plan: &Plan<F>, sent: &FieldLines, asked: Asked) -> bool {
+        for _ in 0..UPDATES_MAX {
+            let Some(stored) = self.current(node) else { return true };
+            let renewed = match updated(plan, &stored, sent, Asked { born: stored.born, ..asked }) {
+                Update::Renewed(renewed) => Arc::new(*renewed),
+                Update::Untouched => return true,
+                Update::Withdrawn => return false,
+            };
+            self.bring_back(node, &stored).await;
+            if succeed(node, &stored, &renewed) {
+                node.note_equivalents(&plan.site, &renewed);
+                return true;
+            }
+        }
+        true
+    }
+
+    /// What only the disk has is updated in memory.
+    async fn bring_back(&self, node: &Node, stored: &Arc<Object>) {
+        let key = stored.key.as_ref();
+        let is_gone = node.store.candidates(key).is_empty() && node.may_be_on_disk(key);
+        // It may have been removed from both in between.
+        if is_gone && node.store.insert_absent_in_steps(stored).await && !node.may_be_on_disk(key) {
+            node.store.remove_object(stored);
+        }
     }
 
     /// The head of a fill that brings a run of one part.
@@ -143,15 +185,10 @@ impl Version {
 
     /// Stores a run of a part; the only part of a whole takes the place of the whole.
     pub async fn keep(&self, node: &Node, part: Part, head: &FillHead, body: &Body) {
-        if !self.is_current(node) {
-            return;
-        }
         if body.len() == self.total() {
-            let complete = Arc::new(Object::new(Parts { body: body.clone(), ..self.whole.parts().clone() }));
-            if node.ledger.check(&complete) != Standing::Hard && node.store.succeed(&self.whole, &complete) {
-                node.store.remove(self.key(part).as_ref());
-                node.stored(&complete);
-            }
+            return self.complete(node, part, body);
+        }
+        if !self.is_current(node) {
             return;
         }
         let object = Arc::new(Object::new(Parts {
@@ -165,5 +202,18 @@ impl Version {
         node.store.insert_in_steps(object.clone()).await;
         node.stored(&object);
         node.metrics.here().parts_stored.bump();
+    }
+    fn complete(&self, node: &Node, part: Part, body: &Body) {
+        for _ in 0..UPDATES_MAX {
+            let Some(stored) = self.current(node) else { return };
+            let complete = Arc::new(Object::new(Parts { body: body.clone(), ..stored.parts().clone() }));
+            if node.ledger.check(&complete) == Standing::Hard {
+                return;
+            }
+            if node.store.succeed(&stored, &complete) {
+                node.store.remove(self.key(part).as_ref());
+                return node.stored(&complete);
+            }
+        }
     }
 }
