@@ -34,7 +34,6 @@ use crate::plan::{Asks, Plan};
 use crate::queried;
 use crate::refill::{Place, Turn};
 use crate::renewal::{Asked, Update, leave, may_enter, may_succeed, speaks_of, updated};
-use crate::snapshot::Site;
 use resume::Resume;
 
 mod apart;
@@ -297,9 +296,18 @@ async fn store<F: OwnedLines>(
         node.metrics.here().not_stored.bump();
     }
     match receive(node, plan, &lead, &head, response.body).await {
-        Ok((last, trailers)) => seal(node, &plan.site, lead, &head, &last, trailers).await,
+        Ok(end) => seal(node, plan, lead, &head, end).await,
         Err(broken) => lead.fail(broken),
     }
+}
+
+/// The end of a body.
+struct Ending {
+    /// What is known to be its last piece.
+    last: Bytes,
+    trailers: Option<HeaderMap>,
+    /// The heads under which the rest came, where the origin broke off.
+    rests: Vec<(FieldLines, Asked)>,
 }
 
 /// The whole body, in several parts when the origin breaks off and can continue.
@@ -309,14 +317,15 @@ async fn receive<F: OwnedLines>(
     lead: &Lead,
     head: &FillHead,
     mut body: headland_origin::ResponseBody,
-) -> Result<(Bytes, Option<HeaderMap>), Broken> {
+) -> Result<Ending, Broken> {
     let mut resume = Resume::of(head).filter(|_| plan.posted.is_none());
     loop {
         let broken = match pump(node, lead, body).await {
             Ok((last, trailers)) => {
                 let length = lead.received() + last.len() as u64;
                 let whole = resume.as_ref().is_none_or(|resume| resume.is_whole(length));
-                return if whole { Ok((last, trailers)) } else { Err(Broken::INCOMPLETE) };
+                let rests = resume.map(|resume| resume.rests).unwrap_or_default();
+                return if whole { Ok(Ending { last, trailers, rests }) } else { Err(Broken::INCOMPLETE) };
             }
             Err(broken) => broken,
         };
@@ -363,11 +372,11 @@ async fn pump(
     Ok((Bytes::new(), None))
 }
 
-async fn seal(node: &Node, site: &Site, lead: Lead, head: &FillHead, last: &[u8], trailers: Option<HeaderMap>) {
+async fn seal<F: OwnedLines>(node: &Node, plan: &Plan<F>, lead: Lead, head: &FillHead, end: Ending) {
     let key = lead.key().clone();
     // A body of another length than declared has broken the fill, and everybody who reads it knows.
-    let Ok(sealed) = lead.seal(last, trailers) else { return };
-    if let Some(body) = sealed.body() {
+    let Ok(sealed) = lead.seal(&end.last, end.trailers) else { return };
+    let object = sealed.body().and_then(|body| {
         let object = Object::new(Parts {
             key,
             head: head.head.clone(),
@@ -379,17 +388,37 @@ async fn seal(node: &Node, site: &Site, lead: Lead, head: &FillHead, last: &[u8]
             born: head.born,
             generation: head.generation,
         });
-        if may_enter(node, &object) && !sealed.is_outdated() {
-            let object = Arc::new(object);
-            node.store.insert_in_steps(object.clone()).await;
-            node.stored(&object);
-            node.note_equivalents(site, &object);
-            node.metrics.here().stored.bump();
-            // An invalidation that found nothing to remove yet has left its mark.
-            if sealed.is_outdated() {
-                node.forget(object.key.as_ref());
-            }
+        completed(node, plan, object, &end.rests)
+    });
+    if let Some(object) = object.filter(|_| !sealed.is_outdated()) {
+        let object = Arc::new(object);
+        node.store.insert_in_steps(object.clone()).await;
+        node.stored(&object);
+        node.note_equivalents(&plan.site, &object);
+        node.metrics.here().stored.bump();
+        // An invalidation that found nothing to remove yet has left its mark.
+        if sealed.is_outdated() {
+            node.forget(object.key.as_ref());
         }
     }
     sealed.retire();
+}
+
+/// The response under the fields that came with its rests (RFC 9111 section 3.4); none where it may not enter the store.
+fn completed<F: OwnedLines>(
+    node: &Node,
+    plan: &Plan<F>,
+    first: Object,
+    rests: &[(FieldLines, Asked)],
+) -> Option<Object> {
+    let mut object = Some(first).filter(|object| may_enter(node, object));
+    for (sent, asked) in rests {
+        let stored = object?;
+        object = match updated(plan, &stored, sent, Asked { born: stored.born, ..*asked }) {
+            Update::Renewed(renewed) => may_succeed(node, &stored, &renewed).then_some(*renewed),
+            Update::Untouched => Some(stored),
+            Update::Withdrawn => None,
+        };
+    }
+    object
 }

@@ -39,7 +39,7 @@ pub mod quic;
 pub mod recoding;
 pub mod refill;
 pub mod renewal;
-mod report;
+pub mod report;
 pub mod representation;
 pub mod request;
 pub mod route;

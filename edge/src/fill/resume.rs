@@ -7,12 +7,13 @@
 use headland_cache::conditional::remove_conditions;
 use headland_cache::partial::ContentRange;
 use headland_cache::{FillHead, etag};
-use headland_origin::{RequestBody, Response, ResponseBody};
+use headland_origin::{FieldLines, RequestBody, Response, ResponseBody};
 use http::{HeaderValue, StatusCode, header};
 
 use crate::forward::{OwnedLines, Purpose};
 use crate::node::Node;
 use crate::plan::Plan;
+use crate::renewal::Asked;
 
 /// How often one fill asks for the rest.
 const RESUMES_MAX: u32 = 3;
@@ -23,6 +24,8 @@ pub struct Resume {
     /// Length of the whole, once it is known.
     total: Option<u64>,
     left: u32,
+    /// The heads under which the rest came.
+    pub rests: Vec<(FieldLines, Asked)>,
 }
 
 impl Resume {
@@ -33,7 +36,12 @@ impl Resume {
         if head.head.status() != 200 || refused {
             return None;
         }
-        Some(Resume { tag: HeaderValue::from_bytes(tag).ok()?, total: head.length, left: RESUMES_MAX })
+        Some(Resume {
+            tag: HeaderValue::from_bytes(tag).ok()?,
+            total: head.length,
+            left: RESUMES_MAX,
+            rests: Vec::new(),
+        })
     }
 
     /// The body from byte `at` on; none when the origin does not continue it.
@@ -49,11 +57,13 @@ impl Resume {
         fields.insert(header::RANGE, HeaderValue::try_from(format!("bytes={at}-")).ok()?);
         fields.insert(header::IF_RANGE, self.tag.clone());
         request.headers = fields.into();
+        let (born, request_time) = (node.ledger.epoch(), node.clock.now());
         let response = node.client.fetch(plan.group(), request, None).await.ok()?;
-        self.continues(&response, at).then(|| {
-            node.metrics.here().resumed.bump();
-            response.body
-        })
+        let asked = Asked { born, request_time, response_time: node.clock.now() };
+        self.continues(&response, at).then_some(())?;
+        node.metrics.here().resumed.bump();
+        self.rests.push((response.headers, asked));
+        Some(response.body)
     }
 
     /// Whether a body of this length is the whole.
