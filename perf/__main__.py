@@ -14,7 +14,7 @@ from perf.machine import plan_cores
 HERE = Path(__file__).parent
 FULL = Pace(rounds=5, seconds=2.0, quick=False)
 QUICK = Pace(rounds=2, seconds=1.0, quick=True)
-PEERS = "headland,nginx-tuned,nginx-stock,floor,direct"
+PEERS = "headland,nginx-tuned,nginx-http3,nginx-stock,floor,direct"
 QUICK_PEERS = "headland,nginx-tuned,direct"
 
 

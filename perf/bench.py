@@ -16,10 +16,11 @@ from pathlib import Path
 from perf import accounting, bodies, certificate, flame, load
 from perf.accounting import Cost
 from perf.errors import NotAvailableError, PerfError, WrongAnswerError
-from perf.http_client import Answer, fetch, fetch_h2
+from perf.http_client import Answer, fetch, fetch_h2, fetch_h3
 from perf.load import Load, Run
 from perf.machine import Cores
 from perf.origin import Origin, Place
+from perf.own_load import Door
 from perf.peer import Peer, Site
 from perf.profile import Profile
 from perf.results import Measure
@@ -81,9 +82,9 @@ class Bench:
         """
         started: list[Peer] = []
         for name in self.chosen:
-            if only and name not in only:
-                continue
             profile = self.profiles[name]
+            if name not in only and (only or profile.aside):
+                continue
             names = ["", *profile.variants] if variants else [""]
             started.extend(peer for variant in names if (peer := self._start_one(profile, variant, needs, overrides)))
         if not started:
@@ -105,10 +106,10 @@ class Bench:
         if self._origin:
             self._origin.stop()
 
-    def check(self, peer: Peer, path: str, body: str, *, door: load.Door = "h1", verdict: str = "") -> Answer:
+    def check(self, peer: Peer, path: str, body: str, *, door: Door = "h1", verdict: str = "") -> Answer:
         """Ask once and compare status, length and every byte; `verdict` is "hit", "miss" or nothing to look at."""
-        if door == "h2":
-            answer = fetch_h2(peer.address, peer.https, path)
+        if door in {"h2", "h3"}:
+            answer = (fetch_h2 if door == "h2" else fetch_h3)(peer.address, peer.https, path)
         else:
             answer = fetch(peer.address, peer.https if door == "tls" else peer.http, path, tls=door == "tls")
         where = f"{peer.name} {door} {path}"
@@ -126,7 +127,7 @@ class Bench:
                 raise WrongAnswerError(f"{where}: {peer.profile.verdict_header} says {word!r}, expected a {verdict}")
         return answer
 
-    def warm(self, peers: Sequence[Peer], path: str, body: str, *, door: load.Door = "h1") -> None:
+    def warm(self, peers: Sequence[Peer], path: str, body: str, *, door: Door = "h1") -> None:
         """Bring one object into every cache and see that it stays there."""
         for peer in peers:
             self.check(peer, path, body, door=door)

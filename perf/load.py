@@ -1,6 +1,7 @@
-"""Closed-loop load by wrk (HTTP/1.1, with and without TLS) and h2load (HTTP/2): as fast as the server lets them.
+"""Closed-loop load by wrk (HTTP/1.1, with and without TLS), h2load (HTTP/2) and load/ (HTTP/3): as fast as the server
+lets them.
 
-Both are used for what a request *costs*; what a client *waits* is the business of an open loop (load/). Each answer
+They are used for what a request *costs*; what a client *waits* is the business of an open loop (load/). Each answer
 with a wrong status, each broken connection and each byte too few or too many makes the run worthless:
 `WrongAnswerError`.
 """
@@ -15,14 +16,14 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import orjson
 
-from perf import browser
+from perf import browser, own_load
 from perf.errors import NotStartedError, WrongAnswerError
 from perf.http_client import HOST, fetch
 from perf.machine import pinned
+from perf.own_load import Door
 from perf.peer import Peer
 
 WRK_SCRIPT = Path(__file__).parent / "wrk.lua"
@@ -33,7 +34,6 @@ CALIBRATION_REQUESTS = 20_000  # of h2load for 1 KiB, to learn how many fill the
 CALIBRATION_LEAST = 200
 H2_WINDOWS = ("-w", "20", "-W", "24")  # bits, per stream and connection: about what browsers give
 
-Door = Literal["h1", "tls", "h2", "h3"]
 _unique = itertools.count(os.getpid() * 1000)
 
 
@@ -42,7 +42,7 @@ class Load:
     """What is asked of every peer alike.
 
     `path` is one object; with `unique` the prefix of always new ones; with `cycle` that of so many, asked for in turn
-    (HTTP/1.1 only).
+    (HTTP/1.1 only). With `own` load/ asks over HTTP/2 too, so that HTTP/3 can be held against it.
     """
 
     path: str
@@ -52,6 +52,7 @@ class Load:
     streams: int = 10
     unique: bool = False
     cycle: int = 0
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ def run(load: Load, peer: Peer, seconds: float, cores: tuple[int, ...], rate: fl
 
     Without one it asks as many as calibrate it, however long they take: as many bytes, whatever the size.
     """
+    if load.door == "h3" or load.own:
+        return _own(load, peer, seconds, cores)
     if load.door == "h2":
         least = max(CALIBRATION_LEAST, CALIBRATION_REQUESTS * 1024 // load.body_bytes)
         return _h2load(load, peer, max(least, int(rate * seconds)), cores)
@@ -164,6 +167,15 @@ def _h2load(load: Load, peer: Peer, requests: int, cores: tuple[int, ...]) -> Ru
         )
     scale = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}[finished[2]]
     return Run(requests, float(finished[1]) * scale, int(traffic[1]), cpu_s, shlex.join(command))
+
+
+def _own(load: Load, peer: Peer, seconds: float, cores: tuple[int, ...]) -> Run:
+    words = ["--path", load.path, "--bytes", str(load.body_bytes), "--seconds", f"{seconds:g}"]
+    words += ["--streams", str(load.streams), "--connections", str(load.connections)]
+    command = own_load.command(peer, load.door, words)
+    told = own_load.run(peer, command, seconds, cores, verdict="hit" if "store" in peer.profile.capabilities else "")
+    answered = int(told.report["answered"])
+    return Run(answered, told.wall_s, answered * load.body_bytes, told.cpu_s, shlex.join(command))
 
 
 def _measured(command: list[str], seconds: float) -> tuple[str, float, float]:

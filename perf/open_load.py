@@ -1,27 +1,18 @@
-"""The open loop: perf/load's generator, built when first needed, asked for a rate, and its JSON read.
+"""The open loop: perf/load's generator asked for a rate.
 
-Latency is from the moment a request was due. What may not be reported is refused here: a request without an answer, a
-wrong status or length, a wrong cache verdict; and a generator that was itself late says so in the result.
+Latency is from the moment a request was due. A generator that was itself late says so in the result.
 """
 
 from __future__ import annotations
 
 import shlex
-import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
-from perf import browser
-from perf.build import built
-from perf.errors import NotStartedError, WrongAnswerError
-from perf.http_client import HOST
-from perf.load import Door
-from perf.machine import pinned
+from perf import own_load
+from perf.own_load import Door
 from perf.peer import Peer
 
-GRACE_S = 30.0
 LATE_SHARE = 0.2  # of what was waited: from there on the generator's own lateness spoils it
 
 
@@ -72,39 +63,17 @@ class Waits:
 
 def generator() -> str:
     """Path of the built generator."""
-    return built("load")
+    return own_load.program()
 
 
 def run(what: Arrivals, peer: Peer, cores: tuple[int, ...], prefix: tuple[str, ...] = ()) -> Waits:
     """Load `peer` once; `prefix` puts words before the command, such as another network namespace."""
-    port = peer.http if what.door == "h1" else peer.https
-    command = [generator(), "--address", f"{peer.address}:{port}", "--host", HOST]
-    command += ["--list", what.listed, "--first", str(what.first)] if what.listed else ["--path", what.path]
-    command += ["--rate", f"{what.rate:.3f}", "--seconds", f"{what.seconds:g}", "--warm", f"{what.warm_s:g}"]
-    command += ["--door", what.door, "--mode", "new" if what.new_connections else "reuse"]
-    command += ["--connections", str(what.connections)]
-    command += ["--bytes", str(what.body_bytes)] if what.body_bytes else []
-    command += ["--arrivals", "poisson" if what.poisson else "even", "--unique", "yes" if what.unique else "no"]
-    command += ["--resume", "yes" if what.resume else "no"]
-    command += ["--count-header", peer.profile.verdict_header]
-    sent = [(name, value) for name, value in browser.HEADERS if not (what.listed and name == "User-Agent")]
-    command += [word for name, value in sent for word in ("--header", f"{name}: {value}")]
-    deadline = what.warm_s + what.seconds + GRACE_S
-    done = subprocess.run(
-        [*prefix, *pinned(cores, command)], capture_output=True, text=True, timeout=deadline, check=False
-    )
-    if done.returncode:
-        raise NotStartedError(f"{peer.name}: {done.stderr.strip()[-500:]}")
-    report = orjson.loads(done.stdout)
-    _check(what, peer, report)
-    return Waits(report, shlex.join(command))
-
-
-def _check(what: Arrivals, peer: Peer, report: dict[str, Any]) -> None:
-    wrong = {name: report[name] for name in ("unanswered", "errors", "wrong_length") if report[name]}
-    if wrong or set(report["statuses"]) != {"200"}:
-        raise WrongAnswerError(f"{peer.name}: statuses {report['statuses']}, {wrong}")
-    wanted = {"hit": peer.profile.hit, "miss": peer.profile.miss}.get(what.verdict)
-    words = [word for word in report["values"] if wanted and not wanted.search(word)]
-    if words:
-        raise WrongAnswerError(f"{peer.name}: a {what.verdict} was expected, among the answers were {words}")
+    words = ["--list", what.listed, "--first", str(what.first)] if what.listed else ["--path", what.path]
+    words += ["--rate", f"{what.rate:.3f}", "--seconds", f"{what.seconds:g}", "--warm", f"{what.warm_s:g}"]
+    words += ["--mode", "new" if what.new_connections else "reuse", "--connections", str(what.connections)]
+    words += ["--bytes", str(what.body_bytes)] if what.body_bytes else []
+    words += ["--arrivals", "poisson" if what.poisson else "even", "--unique", "yes" if what.unique else "no"]
+    words += ["--resume", "yes" if what.resume else "no"]
+    command = own_load.command(peer, what.door, words, agent=not what.listed)
+    told = own_load.run(peer, command, what.warm_s + what.seconds, cores, verdict=what.verdict, prefix=prefix)
+    return Waits(told.report, shlex.join(command))

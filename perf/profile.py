@@ -33,6 +33,8 @@ class Profile:
     verdict_header: str
     hit: re.Pattern[str]
     miss: re.Pattern[str]
+    aside: bool = False
+    """Only scenarios that name it start it."""
 
     def missing(self) -> list[str]:
         """Programs that this peer needs and this machine lacks."""
@@ -62,6 +64,7 @@ def load(path: Path) -> Profile:
         verdict_header=answer["header"].lower(),
         hit=re.compile(answer["hit"]),
         miss=re.compile(answer["miss"]),
+        aside=data.get("aside", False),
     )
 
 

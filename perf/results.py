@@ -16,6 +16,8 @@ class Bar:
     at_most: float
     kind: Literal["ratio", "absolute"] = "ratio"
     goal: float | None = None
+    reference: str = ""
+    """Another peer than the one that the run as a whole is held against."""
 
 
 @dataclass(slots=True)
@@ -89,6 +91,7 @@ def judge(bar: Bar, measure: Measure, subject: str, reference: str) -> Verdict:
 
     Rounds that were spoiled on either side do not count; when they are more than half, nothing is reported.
     """
+    reference = bar.reference or reference
     mine, theirs = measure.best_of(subject), measure.best_of(reference)
     sides = [name for name in ((mine, theirs) if bar.kind == "ratio" else (mine,)) if name]
     value: Spread | None = None

@@ -109,6 +109,14 @@ def test_a_side_that_was_not_measured_passes_no_verdict():
     assert (verdict.value, verdict.reached) == (None, None)
 
 
+def test_a_bar_may_be_held_against_a_peer_of_its_own():
+    measure = Measure("h3", "cost", "us")
+    for name, value in (("headland", 8.0), ("nginx-tuned", 1.0), ("nginx-http3", 10.0), ("nginx-http3/plain", 16.0)):
+        measure.add(name, value)
+    verdict = judge(Bar("h3", 0.9, reference="nginx-http3"), measure, "headland", "nginx-tuned")
+    assert (verdict.reference, verdict.reached) == ("nginx-http3", True)
+
+
 def test_rounds_in_which_the_generator_was_late_are_not_counted_and_too_many_make_the_verdict_invalid():
     measure = Measure("80", "wait", "us")
     for number, mine in enumerate((5.0, 500.0, 5.0)):
@@ -197,6 +205,13 @@ def test_cores_are_never_shared_when_there_are_two():
 
 
 # --- measuring ----------------------------------------------------------------------------------------------------
+
+
+@needs_tools
+def test_a_peer_that_stands_aside_is_started_only_where_it_is_named(bench_of):
+    bench = bench_of(known("plain"), dataclasses.replace(known("aside"), aside=True))
+    assert [peer.name for peer in bench.start()] == ["plain"]
+    assert [peer.name for peer in bench.start(only=("aside",))] == ["aside"]
 
 
 @needs_tools

@@ -1,12 +1,13 @@
 """What a TLS 1.3 handshake costs: a new connection with one small hit, full and resumed, for both kinds of
-certificate.
+certificate; over TCP, and in QUIC.
 """
 
 from __future__ import annotations
 
-from perf import certificate, open_load
+from perf import certificate, http3_columns, open_load
 from perf.bench import Bench
 from perf.open_load import Arrivals
+from perf.own_load import Door
 from perf.peer import Peer
 from perf.results import Measure
 from perf.scenario import Scenario
@@ -29,11 +30,25 @@ def run(bench: Bench) -> list[Measure]:
             measure = Measure(f"{kind}-{word}", f"{title}, {word} handshake and one hit", "us CPU/connection")
             measures.append(_rounds(bench, peers, measure, resume=resume))
         bench.stop(peers)
+        if not bench.pace.quick:
+            measures += _over_http3(bench, kind, title, (str(cert), str(key)))
     return measures
 
 
-def _rounds(bench: Bench, peers: list[Peer], measure: Measure, *, resume: bool) -> Measure:
-    what = Arrivals(PATH, 1024, RATE, bench.pace.seconds, "tls", new_connections=True, warm_s=0.0, resume=resume)
+def _over_http3(bench: Bench, kind: str, title: str, certificate: tuple[str, str]) -> list[Measure]:
+    peers = bench.start(needs=("h3",), only=http3_columns.PEERS, cert=certificate[0], key=certificate[1])
+    bench.warm(peers, PATH, "1k", door="h3")
+    measures = []
+    for resume in (False, True):
+        word = "resumed" if resume else "full"
+        measure = Measure(f"{kind}-{word}-h3", f"{title}, HTTP/3, {word} handshake and one hit", "us CPU/connection")
+        measures.append(_rounds(bench, peers, measure, resume=resume, door="h3"))
+    bench.stop(peers)
+    return measures
+
+
+def _rounds(bench: Bench, peers: list[Peer], measure: Measure, *, resume: bool, door: Door = "tls") -> Measure:
+    what = Arrivals(PATH, 1024, RATE, bench.pace.seconds, door, new_connections=True, warm_s=0.0, resume=resume)
     for number in range(bench.pace.rounds):
         for peer in peers:
             before = peer.cost(memory=False)

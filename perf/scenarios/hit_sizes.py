@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from perf import bodies
 from perf.bench import Bench
-from perf.load import Door, Load
+from perf.http3_columns import over_http3
+from perf.load import Load
+from perf.own_load import Door
 from perf.results import Bar, Measure
 from perf.scenario import Scenario
 
@@ -14,6 +16,8 @@ QUICK_SIZES = ("1m",)
 DOORS: tuple[Door, ...] = ("h1", "tls", "h2")
 WORDS = {"h1": "HTTP/1.1", "tls": "TLS 1.3", "h2": "HTTP/2 over TLS 1.3"}
 BARRED = ("1m-h1", "1m-tls")
+HTTP3_SIZES = ("100k", "1m")
+HTTP3_CONNECTIONS = 4  # of ten streams each
 FEW_ROUNDS = 3  # of what has no bar
 
 
@@ -32,6 +36,10 @@ def run(bench: Bench) -> list[Measure]:
             rounds = None if key in BARRED else FEW_ROUNDS
             measures.append(bench.cpu_per_request(measure, peers, load, at_most_rounds=rounds))
             bench.warm(peers, path, size, door=door)
+    if not bench.pace.quick:
+        bench.stop(peers)
+        for size in HTTP3_SIZES:
+            measures += over_http3(bench, f"/hit/{size}", size, HTTP3_CONNECTIONS, FEW_ROUNDS)
     return measures
 
 

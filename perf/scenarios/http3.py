@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from perf import bodies, open_load
 from perf.bench import Bench
-from perf.load import Door
 from perf.open_load import Arrivals, Waits
+from perf.own_load import Door
 from perf.peer import Peer
 from perf.results import Bar, Measure
 from perf.scenario import Scenario

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from perf import open_load, wan
 from perf.bench import Bench
-from perf.load import Door
 from perf.open_load import Arrivals
+from perf.own_load import Door
 from perf.results import Measure
 from perf.scenario import Scenario
 from perf.wan import Link

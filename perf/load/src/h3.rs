@@ -12,7 +12,9 @@ use h3::client::SendRequest;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Endpoint, TransportConfig, VarInt};
 use rustls::NamedGroup;
-use rustls::client::{ClientSessionMemoryCache, ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
+use rustls::client::{
+    ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue,
+};
 use rustls::pki_types::ServerName;
 
 use crate::h2::request;
@@ -51,9 +53,7 @@ impl Opener {
     pub(crate) fn new(plan: &Plan, mut tls: rustls::ClientConfig) -> io::Result<Self> {
         let sessions =
             Arc::new(Sessions { store: ClientSessionMemoryCache::new(SESSIONS), offered: AtomicU64::new(0) });
-        if plan.resume {
-            tls.resumption = rustls::client::Resumption::store(sessions.clone());
-        }
+        tls.resumption = if plan.resume { Resumption::store(sessions.clone()) } else { Resumption::disabled() };
         tls.alpn_protocols = vec![b"h3".to_vec()];
         let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).map_err(io::Error::other)?));
         let mut transport = TransportConfig::default();

@@ -1,8 +1,10 @@
 //! Open-loop load for the perf suite: a fixed arrival rate, latency from the scheduled moment, JSON on standard output.
 //!
 //! A closed loop waits for an answer before it asks again, so that a server which stalls is asked less and looks good.
-//! Visitors do not wait for each other. See `plan.rs` for the command line and `tally.rs` for what is reported.
+//! Visitors do not wait for each other. There is one all the same (`closed.rs`), for what a request costs: no other
+//! generator at hand speaks HTTP/3. See `plan.rs` for the command line and `tally.rs` for what is reported.
 
+mod closed;
 mod h1;
 mod h2;
 mod h3;

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub(crate) const USAGE: &str = "headland-load --address IP:PORT --path PATH --rate PER_SECOND --seconds S
+  [--streams N]            closed loop, no --rate: so many requests always under way on each kept connection (h2, h3)
   [--door h1|tls|h2|h3]    HTTP/1.1, the same over TLS, HTTP/2 over TLS, HTTP/3 (h1)
   [--mode reuse|new]       over kept connections, or a new one (and handshake) for every request (reuse)
   [--connections N]        kept connections (32)
@@ -39,6 +40,8 @@ pub(crate) struct Plan {
     pub(crate) resume: bool,
     pub(crate) poisson: bool,
     pub(crate) rate: f64,
+    /// Requests always under way on each connection: a closed loop. Nothing: an open loop at `rate`.
+    pub(crate) streams: Option<usize>,
     pub(crate) warm: Duration,
     pub(crate) counted: Duration,
     pub(crate) drain: Duration,
@@ -142,16 +145,22 @@ impl Plan {
             Some("tls") => Door::Tls,
             Some("h2") => Door::H2,
             Some("h3") => Door::H3,
-            Some(word) => return Err(PlanError(format!("--door is h1, tls or h2, not {word}"))),
+            Some(word) => return Err(PlanError(format!("--door is h1, tls, h2 or h3, not {word}"))),
+        };
+        let streams = flags.take("streams").map(|text| number("streams", &text)).transpose()?;
+        let rate = match streams {
+            Some(_) => 0.0,
+            None => number("rate", &flags.required("rate")?)?,
         };
         let plan = Self {
             address: number("address", &flags.required("address")?)?,
             door,
+            streams,
+            rate,
             new_connections: flags.choice("mode", ["reuse", "new"], false)?,
             connections: flags.take("connections").map_or(Ok(32), |text| number("connections", &text))?,
             resume: flags.choice("resume", ["no", "yes"], false)?,
             poisson: flags.choice("arrivals", ["even", "poisson"], false)?,
-            rate: number("rate", &flags.required("rate")?)?,
             warm: seconds(&mut flags, "warm", 0.0)?,
             counted: Duration::from_secs_f64(number::<f64>("seconds", &flags.required("seconds")?)?.max(0.0)),
             drain: seconds(&mut flags, "drain", 10.0)?,
@@ -167,8 +176,12 @@ impl Plan {
         if let Some((name, _)) = flags.single.first() {
             return Err(PlanError(format!("there is no --{name}")));
         }
-        if plan.rate <= 0.0 || !plan.rate.is_finite() || plan.connections == 0 {
-            return Err(PlanError("--rate and --connections must be above nothing".to_owned()));
+        let paced = plan.streams.map_or(plan.rate > 0.0 && plan.rate.is_finite(), |streams| streams > 0);
+        if !paced || plan.connections == 0 {
+            return Err(PlanError("--rate, --streams and --connections must be above nothing".to_owned()));
+        }
+        if plan.streams.is_some() && (plan.new_connections || !matches!(plan.door, Door::H2 | Door::H3)) {
+            return Err(PlanError("--streams is for kept connections of HTTP/2 and HTTP/3".to_owned()));
         }
         if plan.path.is_empty() == plan.list.is_empty() {
             return Err(PlanError("one of --path and --list must be there, and say something".to_owned()));
@@ -237,8 +250,12 @@ mod tests {
         for (line, word) in [
             (base.to_owned(), "--rate is missing"),
             (format!("{base} --rate 0"), "above nothing"),
+            (format!("{base} --streams 0 --door h2"), "above nothing"),
+            (format!("{base} --streams 5"), "HTTP/2 and HTTP/3"),
+            (format!("{base} --streams 5 --door h3 --mode new"), "kept connections"),
+            (format!("{base} --streams 5 --door h3 --rate 5"), "no --rate"),
             (format!("{base} --rate 5 --dor h1"), "no --dor"),
-            (format!("{base} --rate 5 --door h9"), "h1, tls or h2"),
+            (format!("{base} --rate 5 --door h9"), "h1, tls, h2 or h3"),
             (format!("{base} --rate"), "has no value"),
             (format!("{base} --rate 5 --list /no/such"), "--list: /no/such"),
             ("--address 127.0.0.1:80 --seconds 3 --rate 5".to_owned(), "one of --path and --list"),

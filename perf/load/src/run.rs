@@ -20,14 +20,14 @@ use tokio::task::JoinSet;
 use crate::link::{Opener, client_config};
 use crate::plan::{Door, Plan};
 use crate::tally::{Job, Tally};
-use crate::{h1, h2 as http2, h3 as http3};
+use crate::{closed, h1, h2 as http2, h3 as http3};
 
 /// How long before a request is due the sleeping ends and the turning begins.
 const NEAR: Duration = Duration::from_millis(2);
 
 /// What all tasks share.
-struct Shared {
-    plan: Plan,
+pub(crate) struct Shared {
+    pub(crate) plan: Plan,
     opener: Opener,
     quic: Option<http3::Opener>,
     tail: String,
@@ -37,7 +37,7 @@ struct Shared {
 }
 
 impl Shared {
-    fn tally(&self) -> MutexGuard<'_, Tally> {
+    pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock()
     }
 
@@ -79,9 +79,14 @@ pub(crate) async fn run(plan: Plan) -> io::Result<Value> {
     let mut tasks = JoinSet::new();
     let senders = if shared.plan.new_connections { Vec::new() } else { prepare(&shared, &mut tasks).await? };
     shared.tally().connections = 0;
-    keep_schedule(&shared, &senders, &mut tasks).await;
+    match shared.plan.streams {
+        Some(streams) => closed::ask(&shared, &senders, streams, &mut tasks),
+        None => keep_schedule(&shared, &senders, &mut tasks).await,
+    }
     shared.queued.add_permits(shared.plan.connections); // one beyond the queue for each connection's task: its end
-    let drained = tokio::time::timeout(shared.plan.drain, async { while tasks.join_next().await.is_some() {} }).await;
+    let closed = shared.plan.streams.map_or(Duration::ZERO, |_| shared.plan.warm + shared.plan.counted);
+    let drained =
+        tokio::time::timeout(closed + shared.plan.drain, async { while tasks.join_next().await.is_some() {} }).await;
     if drained.is_err() {
         tasks.abort_all();
     }
@@ -90,7 +95,7 @@ pub(crate) async fn run(plan: Plan) -> io::Result<Value> {
 
 /// What carries many requests at once.
 #[derive(Clone)]
-enum Sender {
+pub(crate) enum Sender {
     H2(SendRequest<Bytes>),
     H3(http3::Sender),
 }
@@ -134,7 +139,10 @@ async fn keep_schedule(shared: &Arc<Shared>, senders: &[Sender], tasks: &mut Joi
             shared.queued.add_permits(1);
         } else {
             let sender = senders[number as usize % senders.len()].clone();
-            tasks.spawn(ask_multiplexed(shared.clone(), sender, job));
+            let asked = ask_multiplexed(shared.clone(), sender, job);
+            tasks.spawn(async move {
+                asked.await;
+            });
         }
         while tasks.try_join_next().is_some() {}
     }
@@ -187,10 +195,7 @@ async fn keep_asking(shared: Arc<Shared>, first: h1::Connection) {
 async fn ask_anew(shared: Arc<Shared>, job: Job) {
     let answer = async {
         if shared.plan.door == Door::H3 {
-            let sender = shared.open_quic().await?;
-            let answer = http3::ask(sender.clone(), &shared.plan, job.number).await;
-            sender.close();
-            return answer;
+            return ask_anew_over_quic(&shared, job).await;
         }
         let link = shared.open().await?;
         if shared.plan.door == Door::H2 {
@@ -201,12 +206,27 @@ async fn ask_anew(shared: Arc<Shared>, job: Job) {
     finish(&shared, job, answer.await);
 }
 
-async fn ask_multiplexed(shared: Arc<Shared>, sender: Sender, job: Job) {
+async fn ask_anew_over_quic(shared: &Shared, job: Job) -> io::Result<crate::tally::Answer> {
+    let sender = match shared.open_quic().await {
+        // The server gave the handshake up: asked again as browsers do, while the time of this request runs on.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
+            shared.tally().retried += 1;
+            shared.open_quic().await?
+        }
+        opened => opened?,
+    };
+    let answer = http3::ask(sender.clone(), &shared.plan, job.number).await;
+    sender.close();
+    answer
+}
+
+/// `true` when it was answered.
+pub(crate) async fn ask_multiplexed(shared: Arc<Shared>, sender: Sender, job: Job) -> bool {
     let answer = match sender {
         Sender::H2(sender) => http2::ask(sender, &shared.plan, job.number).await,
         Sender::H3(sender) => http3::ask(sender, &shared.plan, job.number).await,
     };
-    finish(&shared, job, answer);
+    finish(&shared, job, answer)
 }
 
 /// Count one end; `true` when it was an answer.
