@@ -211,6 +211,7 @@ def _disk(document: Document) -> Iterator[Metric]:
         ("disk_size_bytes", "Bytes that may be used on the disk.", "capacity_bytes"),
         ("disk_index_bytes", "Memory of the index of records on the disk.", "index_bytes"),
         ("disk_reads_waiting", "Reads that wait for a thread.", "reads_waiting"),
+        ("disk_index_loading", "Whether the index does not have everything yet.", "is_loading"),
     ):
         yield _by_path(GaugeMetricFamily(f"headland_{name}", text, labels=["path"]), volumes, key)
     for name, text, key in (

@@ -23,15 +23,17 @@ pub(crate) use codec::{Take, put_text};
 use footer::NO_BIRTH;
 use ghosts::Ghosts;
 pub use latency::{BUCKETS, FIRST_BOUND_US, Latency, Stopwatch};
+use opening::Opening;
 pub use readers::ReadJob;
 pub use reading::{DiskBody, FoundBody, FoundRecord, NoPiece};
 pub use segment::Patience;
-use spread::Spread;
+use spread::{Home, Spread};
 pub use surroundings::Surroundings;
 pub use volume::Counters;
-use volume::{Opening, Volume};
+use volume::Volume;
 
 mod buffers;
+mod burials;
 mod codec;
 mod footer;
 mod ghosts;
@@ -39,12 +41,15 @@ mod hottest;
 mod index;
 pub mod inspect;
 mod latency;
+mod loading;
 mod moving;
+mod opening;
 mod pace;
 mod readers;
 mod reading;
 mod record;
 mod segment;
+mod snapshot;
 mod spread;
 mod surroundings;
 mod volume;
@@ -89,7 +94,7 @@ pub struct DiskLimits {
 pub struct DiskTier {
     volumes: Vec<Volume>,
     limits: DiskLimits,
-    spread: Spread,
+    spread: Arc<Spread>,
     newest_generation: u64,
     /// What was read lately: asked for again, it goes into memory.
     read_lately: Ghosts,
@@ -106,20 +111,22 @@ pub struct VolumeReport<'t> {
     pub index_bytes: usize,
     pub is_written: bool,
     pub is_read: bool,
+    /// The index does not have everything yet.
+    pub is_loading: bool,
     /// Reads that wait for a thread.
     pub reads_waiting: usize,
     pub counters: &'t Counters,
 }
 
 impl DiskTier {
-    /// Opens the tier of some directories, which are made if need be. The error is one sentence.
+    /// Opens the tier of some directories, which are made if need be. Their indices become whole later; what they do not
+    /// have is a miss until then. The error is one sentence.
     pub fn open(volumes: &[VolumeSettings], limits: DiskLimits, surroundings: &Surroundings) -> Result<Self, String> {
-        let spread = Spread::over(volumes);
+        let spread = Arc::new(Spread::over(volumes));
         let opening = std::thread::scope(|scope| {
             let begin = |(number, volume)| {
-                let spread = &spread;
-                let is_at_home = move |hash| spread.of(hash) == number;
-                scope.spawn(move || Opening::begin(volume, limits, &is_at_home, surroundings.clone()))
+                let home = Home { spread: spread.clone(), number };
+                scope.spawn(move || Opening::begin(volume, limits, home, surroundings.clone()))
             };
             let threads: Vec<_> = volumes.iter().enumerate().map(begin).collect();
             threads
@@ -171,7 +178,7 @@ impl DiskTier {
             Admission::SecondHit => self.left_lately.take(hash),
             Admission::Never => false,
         };
-        if is_wanted || volume.is_known(hash) {
+        if is_wanted || volume.outdates(hash) {
             offer(volume, object, admission);
         }
     }
@@ -272,6 +279,7 @@ impl DiskTier {
             index_bytes: volume.shared.index.bytes(),
             is_written: !volume.shared.write_failed.load(Relaxed),
             is_read: volume.shared.is_read(),
+            is_loading: volume.shared.loading.is_under_way(),
             reads_waiting: volume.readers.waiting(),
             counters: &volume.shared.counters,
         })

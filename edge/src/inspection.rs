@@ -40,6 +40,7 @@ impl Inspector<'_> {
     /// The answer, as a document; the error is one sentence.
     pub fn answer(&self, question: &Question) -> Result<Value, String> {
         let Inspector { disk, now, site_of, forget } = *self;
+        disk.settle();
         Ok(match question {
             Question::Stat => stat(disk, now, site_of),
             Question::Verify => verify(disk),

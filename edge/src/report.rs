@@ -152,6 +152,7 @@ fn volume(report: &VolumeReport<'_>) -> Value {
         "index_bytes": report.index_bytes,
         "is_written": report.is_written,
         "is_read": report.is_read,
+        "is_loading": report.is_loading,
         "reads_waiting": report.reads_waiting,
         "written": count(&counters.written),
         "written_bytes": count(&counters.written_bytes),

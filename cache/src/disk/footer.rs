@@ -21,6 +21,8 @@ const ENTRY_BYTES: usize = 32;
 const FIRST_ENTRY_BYTES: usize = 24;
 /// Bytes at the very end of a closed segment.
 pub const TRAILER_BYTES: usize = 48;
+/// No ledger has counted so many purges.
+const BIRTHS_END: u64 = 1 << 48;
 /// Later than every birth.
 pub const NO_BIRTH: Epoch = Epoch(u64::MAX);
 /// A record that never expires, or of which it is not known.
@@ -149,6 +151,12 @@ impl Listing {
     pub fn begin(trailer: &[u8; TRAILER_BYTES]) -> Option<u64> {
         let number = |at: usize| u64::from_le_bytes(trailer[at..at + 8].try_into().expect("eight bytes"));
         (number(40) == MAGIC).then_some(number(0))
+    }
+
+    /// The newest birth that a trailer tells of, which may not be true; none when no ledger can have come so far.
+    pub fn claimed_birth(trailer: &[u8; TRAILER_BYTES]) -> Option<Epoch> {
+        let birth = u64::from_le_bytes(trailer[16..24].try_into().expect("eight bytes"));
+        (birth < BIRTHS_END).then_some(Epoch(birth))
     }
 
     /// Reads a whole footer.

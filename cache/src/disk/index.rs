@@ -7,6 +7,7 @@
 //! A shard is one array with open addressing and linear probing, between 3/4 and 4/5 full: it grows by a sixteenth. Its
 //! home place follows from the top bits of the hash, its shard from the low ones.
 
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
@@ -34,7 +35,7 @@ pub struct Place {
 
 impl Place {
     /// Whether it was written earlier.
-    fn is_before(self, other: Place) -> bool {
+    pub fn is_before(self, other: Place) -> bool {
         (self.segment, self.offset) < (other.segment, other.offset)
     }
 }
@@ -66,6 +67,38 @@ impl Entry {
 
     fn is_free(&self) -> bool {
         self.length == 0
+    }
+}
+
+/// One entry, as it is kept in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept(Entry);
+
+impl Kept {
+    pub fn hash(&self) -> u64 {
+        self.0.hash
+    }
+
+    pub fn place(&self) -> Place {
+        self.0.place()
+    }
+
+    pub fn bytes(&self) -> [u8; ENTRY_BYTES] {
+        let Entry { hash, variant, segment, offset, length } = self.0;
+        let mut bytes = [0; ENTRY_BYTES];
+        bytes[..8].copy_from_slice(&hash.to_le_bytes());
+        for (at, number) in (8..).step_by(4).zip([variant, segment, offset, length]) {
+            bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// None where no record can be.
+    pub fn from_bytes(bytes: &[u8; ENTRY_BYTES]) -> Option<Self> {
+        let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+        let hash = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"));
+        let entry = Entry { hash, variant: number(8), segment: number(12), offset: number(16), length: number(20) };
+        (entry.length & !ASKED != 0).then_some(Kept(entry))
     }
 }
 
@@ -117,7 +150,10 @@ impl Table {
     }
 
     fn grow(&mut self) {
-        let slots = (self.slots.len() + self.slots.len() / 16).max(self.used * 17 / 16 * 5 / 4 + 1).max(TABLE_MIN);
+        self.resize((self.slots.len() + self.slots.len() / 16).max(self.used * 17 / 16 * 5 / 4 + 1).max(TABLE_MIN));
+    }
+
+    fn resize(&mut self, slots: usize) {
         let old = std::mem::replace(&mut self.slots, vec![FREE; slots].into());
         self.used = 0;
         old.iter().filter(|entry| !entry.is_free()).for_each(|entry| self.add(*entry));
@@ -174,21 +210,41 @@ impl Index {
 
     /// The same, unless what is known for the key and variant is newer.
     pub fn insert_unless_older(&self, hash: u64, variant: u32, place: Place) {
-        self.change(hash, |table| {
-            let same = table.places(hash).find(|at| table.slots[*at].variant == variant);
+        self.restore(Kept(Entry::at(hash, variant, place)));
+    }
+
+    /// The same of what was kept in a file.
+    pub fn restore(&self, kept: Kept) {
+        let Kept(entry) = kept;
+        self.change(entry.hash, |table| {
+            let same = table.places(entry.hash).find(|at| table.slots[*at].variant == entry.variant);
             match same {
-                Some(at) if table.slots[at].place().is_before(place) => {
-                    table.slots[at] = Entry::at(hash, variant, place);
-                }
+                Some(at) if table.slots[at].place().is_before(entry.place()) => table.slots[at] = entry,
                 Some(_) => {}
-                None => table.add(Entry::at(hash, variant, place)),
+                None => table.add(entry),
             }
         });
     }
 
-    /// Forgets the records of a key that were written before.
-    pub fn remove_before(&self, hash: u64, place: Place) {
-        self.remove_where(hash, |entry| entry.place().is_before(place));
+    /// So many records will come: the tables need not grow step by step.
+    pub fn expect(&self, records: usize) {
+        let slots = records / SHARDS * 5 / 4;
+        for shard in 0..if slots < TABLE_MIN { 0 } else { SHARDS as u64 } {
+            self.change(shard, |table| {
+                if table.slots.len() < slots {
+                    table.resize(slots);
+                }
+            });
+        }
+    }
+
+    /// Shows every entry, shard by shard.
+    pub fn each(&self, see: &mut dyn FnMut(Kept) -> io::Result<()>) -> io::Result<()> {
+        for shard in &self.shards {
+            let table = shard.lock();
+            table.slots.iter().filter(|entry| !entry.is_free()).try_for_each(|entry| see(Kept(*entry)))?;
+        }
+        Ok(())
     }
 
     /// The records of a key, newest first; counts a request for each.

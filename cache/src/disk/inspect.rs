@@ -49,7 +49,7 @@ impl DiskTier {
         }
     }
 
-    /// Waits until all that was asked of the writers so far is done.
+    /// Waits until the indices are whole, and all that was asked of the writers so far is done.
     pub fn settle(&self) {
         self.volumes.iter().for_each(Volume::settle);
     }

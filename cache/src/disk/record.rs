@@ -8,8 +8,8 @@
 //!
 //! The checksum is over all of the head before the body, so that a record is known to be whole without reading its body;
 //! each piece of the body has its own, so that it can be sent as it is read. Checksums begin from the segment's seed,
-//! which nobody outside knows: no body can pass for a record. All numbers are little-endian. A tombstone has the key as
-//! its meta, and no body: what stands before it under that key is gone. `number` is kept for parts of large objects.
+//! which nobody outside knows: no body can pass for a record. All numbers are little-endian. A tombstone has no
+//! body: what stands before it under keys with the low 64 bits of its hash is gone. `number` is kept for parts of large objects.
 //!
 //! Version 1 had one checksum for the whole body in the place of variant and number, and no seed. It is read, not written.
 

@@ -147,17 +147,36 @@ impl Segment {
         self.footer()?.map_or_else(|| self.search(), Ok)
     }
 
-    /// What a closed segment says that it holds; none when it was not closed, or is damaged there.
-    pub fn footer(&self) -> io::Result<Option<Listing>> {
-        let length = self.file.metadata()?.len();
-        let Some(at) = length.checked_sub(TRAILER_BYTES as u64).filter(|at| *at >= self.begin()) else {
+    /// Bytes of the file.
+    pub fn length(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    /// The newest birth that its last bytes tell of, which may not be true; none when it was not closed.
+    pub fn claimed_birth(&self) -> io::Result<Option<crate::Epoch>> {
+        Ok(self.trailer()?.and_then(|(_, trailer)| Listing::claimed_birth(&trailer)))
+    }
+
+    /// Where the records of one end that was closed.
+    pub fn end(&self) -> io::Result<u64> {
+        Ok(self.trailer()?.ok_or(io::ErrorKind::InvalidData)?.0)
+    }
+
+    /// The last bytes of one that was closed, and where its footer begins.
+    fn trailer(&self) -> io::Result<Option<(u64, [u8; TRAILER_BYTES])>> {
+        let Some(at) = self.length()?.checked_sub(TRAILER_BYTES as u64).filter(|at| *at >= self.begin()) else {
             return Ok(None);
         };
         let mut trailer = [0; TRAILER_BYTES];
         self.file.read_exact_at(&mut trailer, at)?;
-        let Some(begin) = Listing::begin(&trailer).filter(|begin| (self.begin()..=at).contains(begin)) else {
-            return Ok(None);
-        };
+        let begin = Listing::begin(&trailer).filter(|begin| (self.begin()..=at).contains(begin));
+        Ok(begin.map(|begin| (begin, trailer)))
+    }
+
+    /// What a closed segment says that it holds; none when it was not closed, or is damaged there.
+    pub fn footer(&self) -> io::Result<Option<Listing>> {
+        let (length, trailer) = (self.length()?, self.trailer()?);
+        let Some((begin, _)) = trailer.filter(|(begin, _)| *begin < length) else { return Ok(None) };
         let mut footer = vec![0; (length - begin) as usize];
         self.file.read_exact_at(&mut footer, begin)?;
         Ok(Listing::read(self.layout, &footer).filter(|listing| listing.end == begin))

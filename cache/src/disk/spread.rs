@@ -3,6 +3,8 @@
 //! Rendezvous hashing: every volume draws a number from the key's hash and its own path, weighted by its size; the
 //! greatest has the key. A volume that fails keeps its keys: nobody else has an older response for them when it is back.
 
+use std::sync::Arc;
+
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::VolumeSettings;
@@ -10,6 +12,27 @@ use super::VolumeSettings;
 /// The volumes, in their order.
 pub struct Spread {
     volumes: Box<[(u64, f64)]>,
+}
+
+/// The keys of one volume.
+#[derive(Clone)]
+pub struct Home {
+    pub spread: Arc<Spread>,
+    /// Of the volume.
+    pub number: usize,
+}
+
+impl Home {
+    pub fn has(&self, hash: u64) -> bool {
+        self.spread.of(hash) == self.number
+    }
+
+    /// The same number as long as the same keys have their home here.
+    pub fn identity(&self) -> u64 {
+        let volumes = self.spread.volumes.iter();
+        let each = volumes.flat_map(|(id, weight)| [id.to_le_bytes(), weight.to_bits().to_le_bytes()]);
+        xxh3_64_with_seed(&each.flatten().collect::<Vec<u8>>(), self.number as u64)
+    }
 }
 
 impl Spread {

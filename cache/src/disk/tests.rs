@@ -4,7 +4,7 @@
 use super::segment::Segment;
 use super::segment::tests::Scratch;
 use super::*;
-use crate::fixtures::{NOW, in_language, key, parts};
+use crate::fixtures::{NOW, admit_at_once, in_language, key, parts, secs};
 use crate::object::Parts;
 use crate::{CacheKey, Object};
 
@@ -35,7 +35,9 @@ fn surroundings() -> Surroundings {
 fn try_open(scratches: &[&Scratch], limits: DiskLimits) -> Result<DiskTier, String> {
     let volume = |scratch: &&Scratch| VolumeSettings { path: scratch.0.clone(), size_bytes: SIZE_BYTES };
     let volumes: Vec<_> = scratches.iter().map(volume).collect();
-    DiskTier::open(&volumes, limits, &surroundings())
+    let tier = DiskTier::open(&volumes, limits, &surroundings())?;
+    tier.settle();
+    Ok(tier)
 }
 
 fn open(scratch: &Scratch) -> DiskTier {
@@ -425,7 +427,7 @@ fn removals_that_find_the_queue_full_are_done_all_the_same() {
     settle(&tier);
     let removed = key("h", "/a");
     shared(&tier).moving.begin_burial(removed.hash() as u64);
-    tier.volumes[0].bury_late(removed.as_ref());
+    tier.volumes[0].bury_late(removed.as_ref().short_hash());
     assert!(!tier.contains(removed.as_ref()));
     tier.stored(&object("/b", 10), Admission::Always);
     while shared(&tier).moving.is_hidden(removed.hash() as u64) {
@@ -468,4 +470,37 @@ fn writing_keeps_its_pace_until_the_node_ends() {
     assert!(counters(&tier).written.load(Relaxed) < 6);
     tier.close(LONG);
     assert_eq!(counters(&tier).written.load(Relaxed), 20);
+}
+
+#[test]
+fn of_a_segment_that_goes_the_wanted_stays_within_a_bound_and_nothing_expired_or_purged() {
+    let scratch = Scratch::new("carried");
+    // Purged are those whose target says so; the time is when those have expired that last a minute.
+    let later = NOW.plus(secs(100));
+    let judge =
+        move |parts: &Parts| !parts.key.as_ref().target().starts_with(b"/purged") && parts.freshness.is_fresh(later);
+    let surroundings = Surroundings { is_worth_keeping: Arc::new(judge), ..surroundings() };
+    let volumes = [VolumeSettings { path: scratch.0.clone(), size_bytes: SIZE_BYTES }];
+    let tier = DiskTier::open(&volumes, LIMITS, &surroundings).unwrap();
+    let lasting = |target: &str| {
+        let admitted = admit_at_once(&crate::Policy::plain(), 200, &[("cache-control", "max-age=600")]).unwrap();
+        Arc::new(Object::new(Parts { freshness: admitted.freshness, ..parts("h", target, 1000) }))
+    };
+    let wanted: Vec<_> = (0..60).map(|number| lasting(&format!("/wanted/{number}"))).collect();
+    let gone = [lasting("/purged/1"), object("/expired/1", 1000), lasting("/unwanted")];
+    gone.iter().chain(&wanted).for_each(|object| tier.stored(object, Admission::Always));
+    tier.settle();
+    assert_eq!(shared(&tier).segments.read().len(), 1, "all in the first segment");
+    gone[..2].iter().chain(&wanted).for_each(|object| assert!(read(&tier, &object.key).is_some()));
+    let mut number = 0;
+    while counters(&tier).reclaimed.load(Relaxed) == 0 {
+        tier.stored(&object(&format!("/{number}"), 1000), Admission::Always);
+        tier.settle();
+        number += 1;
+    }
+    assert!(gone.iter().all(|object| read(&tier, &object.key).is_none()));
+    let carried = wanted.iter().filter(|object| read(&tier, &object.key).is_some()).count() as u64;
+    let bytes = carried * 1000;
+    assert!(bytes <= LIMITS.segment_bytes / 4, "a quarter of a segment at most: {bytes}");
+    assert!(bytes + 2000 > LIMITS.segment_bytes / 4 - 6000, "not much less: {bytes}");
 }

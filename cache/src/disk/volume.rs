@@ -11,35 +11,34 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
+use super::DiskLimits;
 use super::buffers::Buffers;
 use super::footer::NO_BIRTH;
-use super::index::{Index, Place, RECORD_BYTES_MAX};
+use super::index::{Index, Place};
 use super::latency::Latency;
+use super::loading::Loading;
 use super::moving::Moving;
 use super::readers::Readers;
-use super::record::Kind;
 use super::segment::Segment;
+use super::snapshot::{self, Described};
 use super::surroundings::Surroundings;
-use super::writer::{Job, Writer};
-use super::{DiskLimits, VolumeSettings};
+use super::writer::Job;
 use crate::Epoch;
-use crate::key::{CacheKey, KeyRef};
+use crate::key::KeyRef;
 use crate::object::Object;
 
 /// Jobs that wait for the writer.
-const QUEUE_MAX: usize = 65_536;
+pub const QUEUE_MAX: usize = 65_536;
 /// What they may hold, in bytes.
 const QUEUE_BYTES_MAX: u64 = 128 << 20;
 /// A larger object is not written: a segment would hold too few of them. In parts of a segment.
 const SEGMENT_SHARE_MIN: u64 = 4;
-/// Segments that are read at a time at the start.
-const OPENING_THREADS: usize = 8;
 /// What a record has beside its body is shorter, in bytes.
 const BESIDE_BODY_BYTES: u64 = 1 << 20;
 /// Removals that wait beside a full queue.
 const LATE_BURIALS_MAX: usize = 65_536;
 /// A file that says that a removal was lost.
-const DISTRUSTED: &str = "distrusted";
+pub const DISTRUSTED: &str = "distrusted";
 /// Reads that failed in a row until nothing is read any more.
 const READ_ERRORS_MAX: usize = 16;
 
@@ -66,6 +65,9 @@ pub struct Counters {
 /// What the writer, the readers and everybody else share.
 pub struct Shared {
     pub path: PathBuf,
+    /// Stands for the rule by which keys belong to this volume.
+    pub home: u64,
+    pub loading: Loading,
     pub index: Index,
     pub moving: Moving,
     pub segments: RwLock<BTreeMap<u32, Arc<Segment>>>,
@@ -77,7 +79,7 @@ pub struct Shared {
     /// Jobs that the writer was given so far.
     pub jobs_sent: AtomicU64,
     /// Removals that found the queue full, each with the number of jobs that come before it.
-    pub late_burials: Mutex<VecDeque<(u64, CacheKey)>>,
+    pub late_burials: Mutex<VecDeque<(u64, u64)>>,
     /// The node ends: what waits is written at once.
     pub is_ending: AtomicBool,
     /// The disk failed: nothing more is written.
@@ -93,6 +95,30 @@ pub struct Shared {
 }
 
 impl Shared {
+    pub fn new(path: PathBuf, home: u64, surroundings: Surroundings, keeps_page_cache: bool) -> Self {
+        Shared {
+            path,
+            home,
+            loading: Loading::default(),
+            index: Index::default(),
+            moving: Moving::default(),
+            segments: RwLock::default(),
+            births: Mutex::default(),
+            bytes: AtomicU64::new(0),
+            queued_bytes: AtomicU64::new(0),
+            jobs_sent: AtomicU64::new(0),
+            late_burials: Mutex::default(),
+            is_ending: AtomicBool::new(false),
+            write_failed: AtomicBool::new(false),
+            failed_reads: AtomicUsize::new(0),
+            counters: Counters::default(),
+            surroundings,
+            buffers: Arc::default(),
+            keeps_page_cache,
+            is_distrusted: AtomicBool::new(false),
+        }
+    }
+
     /// Whether anything is read from it.
     pub fn is_read(&self) -> bool {
         self.failed_reads.load(Relaxed) < READ_ERRORS_MAX
@@ -144,43 +170,38 @@ impl Shared {
         }
     }
 
-    /// Takes a segment in; tombstones are given back, with their places. The newest birth in it.
-    fn take_in(
-        &self,
-        id: u32,
-        is_at_home: &(dyn Fn(u64) -> bool + Sync),
-        tombstones: &mut Vec<(u64, Place)>,
-    ) -> io::Result<Epoch> {
-        let segment = match Segment::open(&self.path, id) {
-            Ok(segment) => segment,
-            // Another version, or never begun: it is of no use to anybody.
-            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
-                self.tell(&format!("{} is left out: {error}", Segment::name(id)));
-                std::fs::remove_file(self.path.join(Segment::name(id)))?;
-                return Ok(Epoch(0));
-            }
-            Err(error) => return Err(error),
+    /// A segment is of no use to anybody: it is of another version, was never begun, or cannot be read.
+    pub fn leave_out(&self, id: u32, error: &io::Error) {
+        self.tell(&format!("{} is left out: {error}", Segment::name(id)));
+        if !matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) {
+            self.counters.read_errors.fetch_add(1, Relaxed);
+        }
+        self.segments.write().remove(&id);
+        self.births.lock().remove(&id);
+        // Found again by a later start, it would be older than what came meanwhile.
+        let removed = std::fs::remove_file(self.path.join(Segment::name(id)));
+        if removed.is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
+            self.distrust();
+        }
+    }
+
+    /// Writes the index down for the next start; not when that might find something else than this one has.
+    pub fn keep_index(&self, newest_birth: Epoch) -> io::Result<()> {
+        if self.write_failed.load(Relaxed) || self.is_distrusted.load(Relaxed) || !self.is_read() {
+            return Ok(());
+        }
+        let births = self.births.lock().clone();
+        let described = |segment: &Arc<Segment>| {
+            Ok(Described {
+                id: segment.id,
+                seed: segment.layout.seed,
+                file_bytes: segment.length()?,
+                end: segment.end()?,
+                oldest_birth: births.get(&segment.id).copied().unwrap_or(NO_BIRTH),
+            })
         };
-        let footer = segment.footer()?;
-        let was_closed = footer.is_some();
-        let mut listing = footer.map_or_else(|| segment.search(), Ok)?;
-        let before = listing.records.len();
-        listing.records.retain(|record| is_at_home(record.hash));
-        if listing.records.len() != before || !was_closed {
-            // What cannot be written now is looked for again at the next start.
-            drop(segment.seal(&listing));
-        }
-        for record in &listing.records {
-            let place = Place { segment: id, offset: record.offset, length: record.length };
-            match record.kind {
-                Kind::Response => self.index.insert_unless_older(record.hash, record.variant, place),
-                Kind::Tombstone => tombstones.push((record.hash, place)),
-            }
-        }
-        self.bytes.fetch_add(listing.end - segment.begin(), Relaxed);
-        self.births.lock().insert(id, listing.oldest_birth);
-        self.segments.write().insert(id, Arc::new(segment));
-        Ok(listing.newest_birth)
+        let segments = self.segments.read().values().map(described).collect::<io::Result<Vec<_>>>()?;
+        snapshot::write(&self.path, self.home, newest_birth, &segments, &self.index)
     }
 
     pub fn tell(&self, sentence: &str) {
@@ -192,140 +213,13 @@ impl Shared {
 pub struct Volume {
     pub shared: Arc<Shared>,
     pub readers: Readers,
-    jobs: SyncSender<Job>,
-    writer: Mutex<Option<std::thread::JoinHandle<()>>>,
+    pub jobs: SyncSender<Job>,
+    pub writer: Mutex<Option<std::thread::JoinHandle<()>>>,
     pub size_bytes: u64,
-    limits: DiskLimits,
+    pub limits: DiskLimits,
     pub newest_birth: Epoch,
     /// Keeps other nodes out as long as it is open.
-    lock: Mutex<Option<File>>,
-}
-
-/// A volume that is looked over, and not at work yet.
-pub struct Opening {
-    lock: File,
-    pub next_id: u32,
-    newest_birth: Epoch,
-    shared: Shared,
-    size_bytes: u64,
-}
-
-impl Opening {
-    /// Takes a directory, which is made if need be. The error is one sentence.
-    pub fn begin(
-        settings: &VolumeSettings,
-        limits: DiskLimits,
-        is_at_home: &(dyn Fn(u64) -> bool + Sync),
-        surroundings: Surroundings,
-    ) -> Result<Self, String> {
-        let path = &settings.path;
-        let fault = |error: io::Error| format!("cache.disk: {}: {error}", path.display());
-        std::fs::create_dir_all(path).map_err(fault)?;
-        let lock = File::create(path.join("lock")).map_err(fault)?;
-        lock.try_lock().map_err(|_| format!("cache.disk: {}: another node has it", path.display()))?;
-        let mut opening = Opening {
-            lock,
-            next_id: 1,
-            newest_birth: Epoch(0),
-            size_bytes: settings.size_bytes,
-            shared: Shared {
-                path: path.clone(),
-                index: Index::default(),
-                moving: Moving::default(),
-                segments: RwLock::default(),
-                births: Mutex::default(),
-                bytes: AtomicU64::new(0),
-                queued_bytes: AtomicU64::new(0),
-                jobs_sent: AtomicU64::new(0),
-                late_burials: Mutex::default(),
-                is_ending: AtomicBool::new(false),
-                write_failed: AtomicBool::new(false),
-                failed_reads: AtomicUsize::new(0),
-                counters: Counters::default(),
-                surroundings,
-                buffers: Arc::default(),
-                keeps_page_cache: limits.keeps_page_cache,
-                is_distrusted: AtomicBool::new(false),
-            },
-        };
-        opening.forget_what_is_distrusted().map_err(fault)?;
-        opening.look_over(is_at_home).map_err(fault)?;
-        Ok(opening)
-    }
-
-    /// The numbers of the segments that are there, the oldest first.
-    fn ids(&self) -> io::Result<Vec<u32>> {
-        let entries = std::fs::read_dir(&self.shared.path)?;
-        let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str().and_then(Segment::id_of));
-        let mut ids: Vec<u32> = ids.collect();
-        ids.sort_unstable();
-        Ok(ids)
-    }
-
-    /// Deletes everything, if a removal was lost.
-    fn forget_what_is_distrusted(&mut self) -> io::Result<()> {
-        let path = &self.shared.path;
-        if !path.join(DISTRUSTED).try_exists()? {
-            return Ok(());
-        }
-        self.shared.tell("it begins empty: a removal could not be written down when it had failed");
-        for id in self.ids()? {
-            std::fs::remove_file(path.join(Segment::name(id)))?;
-            self.next_id = id + 1;
-        }
-        std::fs::remove_file(path.join(DISTRUSTED))
-    }
-
-    /// Reads what every segment holds, several at a time; what is newer wins, and a tombstone removes what is older. What
-    /// has its home on another volume now is left out for good: were it only left aside, it would be found again, older than
-    /// what came meanwhile, when volumes are as they were.
-    fn look_over(&mut self, is_at_home: &(dyn Fn(u64) -> bool + Sync)) -> io::Result<()> {
-        let ids = self.ids()?;
-        self.next_id = ids.last().map_or(self.next_id, |id| id + 1);
-        let (shared, next) = (&self.shared, AtomicUsize::new(0));
-        let work = || {
-            let (mut tombstones, mut newest) = (Vec::new(), Epoch(0));
-            while let Some(id) = ids.get(next.fetch_add(1, Relaxed)) {
-                newest = newest.max(shared.take_in(*id, is_at_home, &mut tombstones)?);
-            }
-            io::Result::Ok((tombstones, newest))
-        };
-        let done: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..OPENING_THREADS.min(ids.len())).map(|_| scope.spawn(work)).collect();
-            threads.into_iter().map(|thread| thread.join().expect("reading does not panic")).collect()
-        });
-        for result in done {
-            let (tombstones, newest) = result?;
-            for (hash, place) in tombstones {
-                shared.index.remove_before(hash, place);
-            }
-            self.newest_birth = self.newest_birth.max(newest);
-        }
-        Ok(())
-    }
-
-    /// Sets it to work, as one of volumes of so many bytes together; its next segment has this number at least.
-    pub fn finish(self, limits: DiskLimits, all_bytes: u64, next_id: u32) -> Result<Volume, String> {
-        let fault = |error: io::Error| format!("cache.disk: {}: {error}", self.shared.path.display());
-        let readers = Readers::start(limits.readers).map_err(fault)?;
-        let shared = Arc::new(self.shared);
-        let (jobs, receiver) = sync_channel(QUEUE_MAX);
-        let share = u128::from(limits.index_bytes_max) * u128::from(self.size_bytes) / u128::from(all_bytes.max(1));
-        let records_max = (share / RECORD_BYTES_MAX as u128) as usize;
-        let writer = Writer::new(shared.clone(), limits, self.size_bytes, records_max, next_id);
-        let thread = std::thread::Builder::new().name("disk-writer".to_owned());
-        let thread = thread.spawn(move || writer.run(&receiver)).map_err(|error| format!("cache.disk: {error}"))?;
-        Ok(Volume {
-            shared,
-            readers,
-            jobs,
-            writer: Mutex::new(Some(thread)),
-            size_bytes: self.size_bytes,
-            limits,
-            newest_birth: self.newest_birth,
-            lock: Mutex::new(Some(self.lock)),
-        })
-    }
+    pub lock: Mutex<Option<File>>,
 }
 
 impl DiskLimits {
@@ -343,8 +237,8 @@ impl DiskLimits {
 impl Volume {
     /// No response here, or on its way here, was born before this epoch of the ledger.
     pub fn oldest_birth(&self) -> Epoch {
-        if self.shared.queued_bytes.load(Relaxed) > 0 {
-            // What waits has left memory perhaps, and nobody knows how old it is.
+        if self.shared.queued_bytes.load(Relaxed) > 0 || self.shared.loading.is_under_way() {
+            // What waits has left memory perhaps, and nobody knows how old it is, as with what was not looked over yet.
             return Epoch(0);
         }
         self.shared.births.lock().values().min().copied().unwrap_or(NO_BIRTH)
@@ -360,27 +254,41 @@ impl Volume {
         self.shared.index.contains(hash) || self.shared.moving.is_written(hash)
     }
 
+    /// What is stored under a hash is older than what memory has. Whether there is anything to be removed or replaced;
+    /// what is not in the index yet will not come into it.
+    pub fn outdates(&self, hash: u64) -> bool {
+        if self.shared.loading.is_under_way() {
+            self.shared.loading.mark(hash);
+        }
+        self.is_known(hash)
+    }
+
     /// What is stored under a key is gone, now and after a restart.
     pub fn remove(&self, key: KeyRef<'_>) {
         let hash = key.short_hash();
-        if !self.is_known(hash) {
+        let is_under_way = self.shared.loading.is_under_way();
+        if !self.outdates(hash) && !is_under_way {
             return;
         }
+        self.bury(hash);
+    }
+
+    fn bury(&self, hash: u64) {
         // Hidden at once, and for as long as a write that came before may still be done.
         self.shared.moving.begin_burial(hash);
         self.shared.index.remove(hash);
-        if self.jobs.try_send(Job::Bury(key.into())).is_ok() {
+        if self.jobs.try_send(Job::Bury(hash)).is_ok() {
             self.shared.jobs_sent.fetch_add(1, Relaxed);
         } else {
-            self.bury_late(key);
+            self.bury_late(hash);
         }
     }
 
     /// A removal that finds the queue full waits beside it.
-    pub fn bury_late(&self, key: KeyRef<'_>) {
+    pub fn bury_late(&self, hash: u64) {
         let mut late = self.shared.late_burials.lock();
         if late.len() < LATE_BURIALS_MAX {
-            late.push_back((self.shared.jobs_sent.load(Relaxed), key.into()));
+            late.push_back((self.shared.jobs_sent.load(Relaxed), hash));
         } else {
             // Its key stays hidden until the node ends, and nothing is found after that.
             drop(late);
@@ -399,7 +307,10 @@ impl Volume {
                 self.shared.counters.dropped.fetch_add(1, Relaxed);
             }
             // What is here is older than what memory has: it must not be found once memory has let go.
-            return self.remove(object.key.as_ref());
+            if self.outdates(hash) {
+                self.bury(hash);
+            }
+            return;
         }
         self.shared.queued_bytes.fetch_add(weight, Relaxed);
         self.shared.moving.begin_write(hash);
@@ -409,7 +320,9 @@ impl Volume {
             self.shared.queued_bytes.fetch_sub(weight, Relaxed);
             self.shared.moving.end_write(hash);
             self.shared.counters.dropped.fetch_add(1, Relaxed);
-            self.remove(object.key.as_ref());
+            if self.outdates(hash) {
+                self.bury(hash);
+            }
         } else {
             self.shared.jobs_sent.fetch_add(1, Relaxed);
         }

@@ -14,12 +14,12 @@ use super::DiskLimits;
 use super::codec;
 use super::footer::{Label, Listed, Listing, NO_BIRTH};
 use super::index::Place;
+use super::opening::Load;
 use super::pace::Pace;
 use super::record::{Draft, Kind, Layout};
 use super::segment::{Patience, Segment};
 use super::volume::Shared;
 use crate::Epoch;
-use crate::key::CacheKey;
 use crate::object::Object;
 
 /// The share of a segment that is carried over when it goes, in percent.
@@ -32,8 +32,8 @@ const PARKED_AT_MOST: Duration = Duration::from_millis(50);
 /// What the writer is asked to do.
 pub enum Job {
     Write(Arc<Object>),
-    /// What stands under this key is gone, also after a restart.
-    Bury(CacheKey),
+    /// What stands under the key with this hash is gone, also after a restart.
+    Bury(u64),
     /// Say that everything before it was done.
     Tell(SyncSender<()>),
     /// Close the open segment, and say so.
@@ -53,6 +53,7 @@ pub struct Writer {
     record: Vec<u8>,
     jobs_taken: u64,
     pace: Option<Pace>,
+    newest_birth: Epoch,
 }
 
 /// The segment that is being written.
@@ -67,17 +68,25 @@ impl Writer {
     pub fn new(shared: Arc<Shared>, limits: DiskLimits, size_bytes: u64, records_max: usize, next_id: u32) -> Self {
         let now_us = (shared.surroundings.stopwatch)();
         let pace = limits.write_bytes_per_s.map(|rate| Pace::new(rate, now_us));
-        let record = Vec::new();
-        Writer { shared, limits, size_bytes, records_max, open: None, next_id, record, jobs_taken: 0, pace }
+        let (open, record, newest_birth) = (None, Vec::new(), Epoch(0));
+        Writer { shared, limits, size_bytes, records_max, open, next_id, record, jobs_taken: 0, pace, newest_birth }
     }
 
-    /// Takes jobs until it is told to stop, or nobody can ask any more.
-    pub fn run(mut self, jobs: &Receiver<Job>) {
+    /// Makes the index whole, then takes jobs until it is told to stop, or nobody can ask any more.
+    pub fn run(mut self, load: Load, jobs: &Receiver<Job>) {
+        self.newest_birth = load.newest_birth();
+        for hash in load.run() {
+            self.shared.moving.begin_burial(hash);
+            self.work(&Job::Bury(hash));
+        }
         while let Ok(job) = jobs.recv() {
             if let Job::Stop(stopped) = job {
                 self.bury_late(u64::MAX);
                 let closed = self.close();
                 self.note(closed);
+                if let Err(error) = self.shared.keep_index(self.newest_birth) {
+                    self.shared.tell(&format!("the index is not kept: {error}"));
+                }
                 // Who asked may have given up waiting.
                 let _ = stopped.send(());
                 return;
@@ -114,8 +123,8 @@ impl Writer {
             }
             let next = late.pop_front();
             drop(late);
-            if let Some((_, key)) = next {
-                self.work(&Job::Bury(key));
+            if let Some((_, hash)) = next {
+                self.work(&Job::Bury(hash));
             }
         }
     }
@@ -133,7 +142,7 @@ impl Writer {
                 self.shared.moving.end_write(object.key.hash() as u64);
                 self.shared.queued_bytes.fetch_sub(object.weight(), Relaxed);
             }
-            Job::Bury(key) => self.shared.moving.end_burial(key.hash() as u64),
+            Job::Bury(hash) => self.shared.moving.end_burial(*hash),
             Job::Tell(_) | Job::Stop(_) => {}
         }
     }
@@ -141,14 +150,12 @@ impl Writer {
     fn take(&mut self, job: &Job) -> io::Result<()> {
         match job {
             Job::Write(object) => self.write(object),
-            Job::Bury(key) => {
-                let hash = key.hash() as u64;
-                self.shared.index.remove(hash);
-                let mut meta = Vec::new();
-                codec::put_text(&mut meta, key.as_ref().bytes());
-                meta.extend_from_slice(&0_u64.to_le_bytes());
-                let draft = Draft { kind: Kind::Tombstone, key_hash: key.hash(), variant: 0, meta: &meta };
-                self.append(&Label::tombstone(hash), meta.len() as u64, |layout, out| {
+            Job::Bury(hash) => {
+                self.shared.index.remove(*hash);
+                // No key, and no birth.
+                let meta = [0; 12];
+                let draft = Draft { kind: Kind::Tombstone, key_hash: u128::from(*hash), variant: 0, meta: &meta };
+                self.append(&Label::tombstone(*hash), meta.len() as u64, |layout, out| {
                     draft.write(layout, std::iter::empty(), out);
                 })
                 .map(drop)
@@ -189,6 +196,7 @@ impl Writer {
 
     /// The open segment has a record that was born then.
     fn born(&mut self, birth: Epoch) {
+        self.newest_birth = self.newest_birth.max(birth);
         if let Some(open) = &mut self.open {
             open.listing.born(birth);
             self.shared.births.lock().insert(open.segment.id, open.listing.oldest_birth);
