@@ -1,5 +1,7 @@
 //! The disk tier at work: opened before the doors, asked when memory has nothing, closed when the last request has ended.
 //!
+//! The index is read while requests are served: what it does not know yet is a miss.
+//!
 //! What the page cache has is read at once, everything else by the disk's own threads. What is found is judged like
 //! anything else that is stored: the ledger's word, freshness, the request's own directives. So a purge that came
 //! meanwhile, also one from before a restart, is obeyed.
@@ -33,6 +35,7 @@ use crate::settings::{self, DiskSettings, Settings};
 use stream::DiskReader;
 
 pub mod part;
+mod rest;
 pub mod stream;
 mod waiting;
 
@@ -150,6 +153,7 @@ fn warm(node: &Arc<Node>) {
     let node = node.clone();
     let work = move || {
         let (Some(disk), Ok(runtime)) = (node.disk.get(), Builder::new_current_thread().build()) else { return };
+        disk.settle();
         for hash in disk.take_hottest() {
             for record in disk.records(hash) {
                 let object = &record.object;
@@ -203,12 +207,11 @@ pub async fn answer<F: OwnedLines + Clone + Send + Sync + 'static>(node: &Arc<No
         && let FoundBody::Pieces(_) = record.body
         && !is_recoded(&plan, &object, record.length())
     {
+        let length = record.length();
         let mut answer = streamed(node, disk, &plan, &object, record);
-        let has_begun = match &mut answer.content {
-            Content::Disk(reader) => reader.begin().await,
-            _ => true,
-        };
-        if has_begun {
+        let Content::Disk(mut reader) = answer.content else { return answer };
+        if reader.begin().await {
+            answer.content = Content::Disk(Box::new(reader.continued_by(rest::of(node, plan, object, length))));
             return answer;
         }
         plan.stored = None;

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.broken_disk import BrokenDisk
-from tests.faults.disk_node import OBJECTS, Starts, all_right, get, metrics_of, stop, until
+from tests.faults.disk_node import OBJECTS, Starts, all_right, answer, get, metrics_of, stop, until
+from tests.origins import Origin
 from tests.security.recording import RawClient
 
 WRITING, READING = 'disk_in_service{for="writing"}', 'disk_in_service{for="reading"}'
@@ -129,3 +130,28 @@ def test_a_site_says_what_of_it_is_written(starts: Starts) -> None:
     with starts("second-hit", sites=always) as node, RawClient(node.serving()["http"]) as client:
         assert status(client, "a.example").startswith("hit")
         assert status(client, "b.example").startswith("fwd=uri-miss")
+
+
+@pytest.mark.parametrize("place", ["second piece", "in the middle", "last piece"])
+@pytest.mark.parametrize("fields", ["", "Range: bytes=1000-\r\n"])
+def test_a_bit_that_flipped_behind_the_first_piece_costs_a_fetch_of_the_rest(
+    starts: Starts, origin: Origin, tmp_path: Path, place: str, fields: str
+) -> None:
+    body = answer("/large")[2]
+    with starts() as node, RawClient(node.serving()["http"]) as client:
+        assert get(client, "/large")[2] == body
+        stop(node)
+    file = min((tmp_path / "disk").glob("*.segment"))
+    content = bytearray(file.read_bytes())
+    offset = {"second piece": 140_000, "in the middle": len(body) // 2, "last piece": len(body) - 10}[place]
+    content[content.index(body[:1000]) + offset] ^= 1
+    file.write_bytes(content)
+    with starts() as node:
+        places = node.serving()
+        until(lambda: not metrics_of(places).get("disk_index_loading"))
+        with RawClient(places["http"]) as client:
+            for _ in range(2):
+                status, _, found = get(client, "/large", fields=fields)
+                assert (status, found) == ((206, body[1000:]) if fields else (200, body))
+        assert metrics_of(places)['disk_errors_total{kind="damaged"}'] == 1
+    assert 2 <= len(origin.asked) <= 3

@@ -16,9 +16,11 @@ use headland_origin::{RequestBody, Response, ResponseBody};
 use http::{HeaderValue, StatusCode, header};
 use http_body::Body as _;
 
+use crate::connection::content::Piece;
 use crate::forward::{OwnedLines, Purpose};
 use crate::node::Node;
 use crate::origin_fields::OriginFields;
+use crate::pipe::Sender;
 use crate::plan::Plan;
 use crate::renewal::Asked;
 
@@ -66,6 +68,19 @@ impl<F: OwnedLines> Fetch<F> {
             Ok(stream) => self.pour(lead, stream, held.filter(|held| touches(&held.run, &gap))).await,
             Err(missed) => self.fail(lead, missed),
         }
+    }
+
+    /// Sends some bytes to one client and keeps none of them. Ends where the origin does not give them: the client sees a
+    /// broken transfer then.
+    pub async fn send(self, bytes: Range<u64>, pipe: &Sender) {
+        let Ok(mut stream) = Stream::open(&self, bytes.start, bytes.end).await else { return };
+        while stream.at < bytes.end {
+            let Ok(data) = stream.next(bytes.end).await else { return };
+            if !pipe.send(Piece::Data(data)).await {
+                return;
+            }
+        }
+        pipe.send(Piece::End).await;
     }
 
     fn fail(&self, lead: Lead, missed: Missed) {

@@ -1,8 +1,9 @@
 //! A large body on its way from disk to a client: piece by piece, the next one read while one is sent.
 //!
 //! What the page cache has is read on the worker, which waits for nothing. Once it does not have a piece, that one and all
-//! that follow are read by a reader thread, always one ahead. A client that leaves takes its read with it. A piece that is
-//! lost breaks the transfer, as an origin does that breaks off. Each piece is checked before a byte of it is sent.
+//! that follow are read by a reader thread, always one ahead. A client that leaves takes its read with it. What
+//! comes from a piece on that is lost is had from the origin where that is possible ([`super::rest`]), else it breaks the
+//! transfer, as an origin does that breaks off. Each piece is checked before a byte of it is sent.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,8 +14,10 @@ use headland_cache::disk::{DiskBody, DiskTier, NoPiece, Patience};
 use headland_cache::{Body, CacheKey};
 use tokio::sync::oneshot;
 
+use super::rest::Rest;
 use super::waiting;
 use crate::connection::content::Piece;
+use crate::pipe;
 
 /// A part of a body, or all of it.
 pub struct DiskReader {
@@ -30,6 +33,9 @@ pub struct DiskReader {
     /// The page cache has not had a piece.
     is_cold: bool,
     keeping: Option<Keeping>,
+    /// Where the rest comes from when a piece is lost, and then that.
+    rest: Option<Rest>,
+    elsewhere: Option<pipe::Reader>,
 }
 
 /// A body that goes into memory when all of it was read.
@@ -41,7 +47,15 @@ struct Keeping {
 impl DiskReader {
     /// Reads from `at` up to, not including, `end`.
     pub fn new(disk: Arc<DiskTier>, key: CacheKey, body: Arc<DiskBody>, at: u64, end: u64) -> Self {
-        DiskReader { disk, key, body, at, end, first: None, ahead: None, is_cold: false, keeping: None }
+        let (first, ahead, keeping, rest, elsewhere) = (None, None, None, None, None);
+        DiskReader { disk, key, body, at, end, first, ahead, is_cold: false, keeping, rest, elsewhere }
+    }
+
+    /// What is lost after the beginning comes from there.
+    #[must_use]
+    pub fn continued_by(mut self, rest: Option<Rest>) -> Self {
+        self.rest = rest;
+        self
     }
 
     /// Hands over the body when it has come to its end; only where all of it is read.
@@ -62,6 +76,9 @@ impl DiskReader {
 
     /// The next step. Not to be polled again after an end.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
+        if let Some(elsewhere) = &mut self.elsewhere {
+            return elsewhere.poll(cx);
+        }
         if self.at >= self.end {
             if let Some(Keeping { pieces, keep }) = self.keeping.take() {
                 keep(Body::gathered(&pieces));
@@ -71,7 +88,7 @@ impl DiskReader {
         let (number, inside) = self.body.piece_of(self.at);
         let whole = match self.poll_piece(number, cx) {
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(None) => return Poll::Ready(Piece::Broken),
+            Poll::Ready(None) => return self.poll_rest(cx),
             Poll::Ready(Some(whole)) => whole,
         };
         let last = whole.len().min(inside + (self.end - self.at) as usize);
@@ -84,6 +101,12 @@ impl DiskReader {
             self.read_ahead(number + 1);
         }
         Poll::Ready(Piece::Data(wanted))
+    }
+
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
+        self.keeping = None;
+        let Some(rest) = self.rest.take() else { return Poll::Ready(Piece::Broken) };
+        self.elsewhere.insert(rest(self.at, self.end)).poll(cx)
     }
 
     /// A piece; none when it is lost.
