@@ -3,6 +3,7 @@
 Every class may be used from any thread; calls that wait do so without holding the interpreter.
 """
 
+from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias, final
 
 __version__: Final[str]
@@ -21,6 +22,8 @@ class ListenError(OSError):
 OUTCOME_WORDS: Final[list[str]]
 """What may become of a request: the words of logs, metrics and Cache-Status."""
 
+_Headers: TypeAlias = Sequence[tuple[str, str]] | None
+
 @final
 class Ledger:
     """The purge rules in memory, which every hit is checked against."""
@@ -34,13 +37,19 @@ class Ledger:
     ) -> Ledger:
         """A ledger without rules. Beyond the bounds the oldest are folded into broader rules."""
 
-    def apply(self, kind: str, value: str, soft: bool, at_ms: int, epoch: int | None = None) -> int:
+    def apply(
+        self, kind: str, value: str, soft: bool, at_ms: int, epoch: int | None = None, *, headers: _Headers = None
+    ) -> int:
         """Put a rule in force before returning; gives its epoch. `at_ms` is Unix time; `epoch` is given on replay.
+
+        `headers` are fields of the requests whose variant of a URL is meant; None means every variant.
 
         Raises `ValueError` when the value names nothing.
         """
 
-    def apply_all(self, kind: str, values: list[str], soft: bool, at_ms: int, first_epoch: int) -> None:
+    def apply_all(
+        self, kind: str, values: list[str], soft: bool, at_ms: int, first_epoch: int, *, headers: _Headers = None
+    ) -> None:
         """Put the rules of one purge in force; epochs count up from the first. Raises `ValueError`: none applied."""
 
     def reserve(self, count: int = 1) -> int:
@@ -55,8 +64,8 @@ class Ledger:
     def epoch(self) -> int:
         """The newest epoch given out."""
 
-    def rules(self) -> list[tuple[PurgeKind, str, bool, int, int]]:
-        """Every rule kept, oldest epoch first: kind, value, soft, at_ms, epoch."""
+    def rules(self) -> list[tuple[PurgeKind, str, bool, int, int, list[tuple[str, str]] | None]]:
+        """Every rule kept, oldest epoch first: kind, value, soft, at_ms, epoch, header fields."""
 
     def forget_until(self, epoch: int) -> None:
         """Drop the rules up to an epoch, when nothing older is stored or being fetched."""
@@ -73,7 +82,7 @@ def canonical_url(url: str) -> tuple[str, str, str]:
 def canonical_host(host: str, scheme: str) -> str:
     """A host in lower case, without final dot and without the scheme's default port. Raises `ValueError`."""
 
-def canonical_purge(kind: str, value: str) -> str:
+def canonical_purge(kind: str, value: str, headers: _Headers = None) -> str:
     """The value of a purge rule as the ledger keeps it. Raises `ValueError`."""
 
 def key_hash(scheme: str, host: str, target: str, parts: list[tuple[bytes, bytes | None]] = ...) -> int:
@@ -152,7 +161,13 @@ class Node:
         Looks at everything that is stored.
         """
 
-    def reach(self, purges: list[tuple[str, str]]) -> list[tuple[int, int]]:
+    def varied(self, url: str, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The header fields that choose the variant of a GET, as the rules of its site leave them.
+
+        Raises `ValueError`.
+        """
+
+    def reach(self, purges: list[tuple[str, str]], headers: _Headers = None) -> list[tuple[int, int]]:
         """Objects and bytes that each purge (kind, value) would reach now; nothing is purged.
 
         Looks at everything that is stored. Raises `ValueError`.

@@ -12,12 +12,16 @@ from typing import Literal
 
 import _headland
 
-__all__ = ["Kind", "PurgeRule", "apply", "canonical", "check", "rules"]
+__all__ = ["HeaderFields", "Kind", "PurgeRule", "apply", "canonical", "check", "rules"]
 
 Kind = Literal["url", "path", "prefix", "wildcard", "regex", "host", "site", "tag", "all"]
 """What a rule names: one URL over both schemes, a path with every query, all targets of a host that begin so, those
 that fit a pattern with asterisks or an expression, a host, a name with every port (or all names below one), a tag,
 everything."""
+
+
+HeaderFields = tuple[tuple[str, str], ...]
+"""Fields of the request whose variant of a URL is meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,7 @@ class PurgeRule:
         soft: Whether what matches becomes stale instead of gone.
         at_ms: When it was asked for, Unix time in milliseconds.
         epoch: Its number; None until a ledger gives it one.
+        headers: The one variant of a URL that a request with these fields would get; None for every variant.
     """
 
     kind: Kind
@@ -37,11 +42,12 @@ class PurgeRule:
     soft: bool
     at_ms: int
     epoch: int | None = None
+    headers: HeaderFields | None = None
 
 
-def check(kind: str, value: str) -> None:
+def check(kind: str, value: str, headers: HeaderFields | None = None) -> None:
     """Raises `ValueError` with one sentence when a value names nothing."""
-    _headland.canonical_purge(kind, value)
+    _headland.canonical_purge(kind, value, headers)
 
 
 def canonical(rule: PurgeRule) -> PurgeRule:
@@ -50,7 +56,7 @@ def canonical(rule: PurgeRule) -> PurgeRule:
     Raises:
         ValueError: The value names nothing; one sentence says why.
     """
-    return replace(rule, value=_headland.canonical_purge(rule.kind, rule.value))
+    return replace(rule, value=_headland.canonical_purge(rule.kind, rule.value, rule.headers))
 
 
 def apply(ledger: _headland.Ledger, rule: PurgeRule) -> PurgeRule:
@@ -60,9 +66,13 @@ def apply(ledger: _headland.Ledger, rule: PurgeRule) -> PurgeRule:
         ValueError: The value names nothing; nothing was applied.
     """
     known = canonical(rule)
-    return replace(known, epoch=ledger.apply(known.kind, known.value, known.soft, known.at_ms, known.epoch))
+    epoch = ledger.apply(known.kind, known.value, known.soft, known.at_ms, known.epoch, headers=known.headers)
+    return replace(known, epoch=epoch)
 
 
 def rules(ledger: _headland.Ledger) -> list[PurgeRule]:
     """Gives every rule that the ledger keeps, oldest epoch first; applying them to another restores it."""
-    return [PurgeRule(*row) for row in ledger.rules()]
+    return [
+        PurgeRule(kind, value, soft, at_ms, epoch, None if headers is None else tuple(headers))
+        for kind, value, soft, at_ms, epoch, headers in ledger.rules()
+    ]

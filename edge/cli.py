@@ -55,6 +55,7 @@ examples:
   HEADLAND_TOKEN=... headland purge --prefix https://www.example.com/news/ --soft
   HEADLAND_TOKEN=... headland purge --tag article-17 --admin 10.0.0.5:9090 --wait
   HEADLAND_TOKEN=... headland purge --file urls.txt --partial
+  HEADLAND_TOKEN=... headland purge https://www.example.com/a -H 'Accept-Language: de'
   HEADLAND_TOKEN=... headland purge --wildcard 'www.example.com/img/*.png' --dry-run
 
 Soft makes stale: the object is still served within its grace while it is fetched anew, or when the origin fails.
@@ -206,6 +207,15 @@ def _purge(commands: _Commands[argparse.ArgumentParser]) -> None:
     what.add_argument("--all", action="store_true", help="everything")
     what.add_argument("--file", metavar="FILE", help='one item per line, of the kind --type; "-" is standard input')
     purge.add_argument("--type", choices=list(PURGE_KINDS), default="url", help="of the items in --file (default: url)")
+    purge.add_argument(
+        "-H",
+        "--header",
+        action="append",
+        metavar="'Name: value'",
+        dest="headers",
+        default=[],
+        help="of URLs, only the variant that a request with these headers would get; 'Name:' for one without",
+    )
     purge.add_argument("--soft", action="store_true", help="make stale instead of gone")
     purge.add_argument(
         "--partial", action="store_true", help="leave bad items out instead of refusing all of a request"

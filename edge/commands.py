@@ -105,6 +105,7 @@ def _purge(options: argparse.Namespace) -> Exit:
         partial=options.partial,
         dry_run=options.dry_run,
         wait_s=options.wait or 0.0,
+        headers={name: value or None for name, value in _headers(options)} or None,
     )
     return purging.purge(_remote(options), order)
 

@@ -11,7 +11,7 @@ The context belongs to the thread of the admin event loop. `node` and `ledger` m
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,8 +38,17 @@ class LedgerFace(Protocol):
     def apply(self, kind: str, value: str, soft: bool, at_ms: int, epoch: int | None = None) -> int:
         """Put a rule in force before returning; the answer is its epoch (given back on replay after a restart)."""
 
-    def apply_all(self, kind: str, values: list[str], soft: bool, at_ms: int, first_epoch: int) -> None:
-        """Put the rules of one purge in force; epochs count up from the first."""
+    def apply_all(
+        self,
+        kind: str,
+        values: list[str],
+        soft: bool,
+        at_ms: int,
+        first_epoch: int,
+        *,
+        headers: Sequence[tuple[str, str]] | None = None,
+    ) -> None:
+        """Put the rules of one purge in force; epochs count up from the first. Header fields select one variant."""
 
     def reserve(self, count: int = 1) -> int:
         """Take the next epochs, for rules that are yet to be made durable; the answer is the first."""
@@ -72,7 +81,12 @@ class NodeFace(Protocol):
     def canonical_url(self, url: str) -> tuple[str, str, str]:
         """Scheme, host and target of a URL as the cache knows it. Raises `ValueError` with one sentence."""
 
-    def reach(self, purges: list[tuple[str, str]]) -> list[tuple[int, int]]:
+    def varied(self, url: str, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The header fields that choose the variant of a GET, as the rules of its site leave them."""
+
+    def reach(
+        self, purges: list[tuple[str, str]], headers: Sequence[tuple[str, str]] | None = None
+    ) -> list[tuple[int, int]]:
         """Objects and bytes that each purge (kind, value) would reach now. Raises `ValueError`."""
 
     def forget_rules(self, until: int) -> int:

@@ -51,6 +51,8 @@ class Order:
     partial: bool = False
     """Leave bad items out instead of refusing all of a request."""
     dry_run: bool = False
+    headers: dict[str, str | None] | None = None
+    """Fields of the request whose variant of each URL is meant; None for one that it does not have."""
     wait_s: float = 0.0
     """Seconds to wait until all live nodes of the fleet have applied each request."""
 
@@ -99,7 +101,7 @@ def _items(order: Order, files: ExitStack) -> Iterable[str]:
 
 
 def _results(client: Any, order: Order, items: Iterable[str]) -> Iterator[_PurgeResult]:
-    how = {"soft": order.soft, "partial": order.partial, "wait_s": order.wait_s}
+    how = {"headers": order.headers, "soft": order.soft, "partial": order.partial, "wait_s": order.wait_s}
     if order.kind == "all":
         return iter([client.purge("all", **how)])
     results: Iterator[_PurgeResult] = client.purge_many(order.kind, items, **how)
@@ -120,7 +122,7 @@ def _tell(order: Order, result: _PurgeResult, tally: _Tally) -> None:
 
 
 def _survey(client: Any, order: Order, items: Sequence[str]) -> Exit:
-    for reach in client.dry_run(order.kind, items):
+    for reach in client.dry_run(order.kind, items, headers=order.headers):
         print(f"{reach['objects']:>10,} objects  {reach['bytes']:>16,} bytes  {reach['item'] or 'everything'}")
     return Exit.OK
 

@@ -23,6 +23,7 @@ from purge_api.journal import RECENT_PURGES_MAX
 from purge_api.models import PurgeRequest, parse
 from purge_api.problem import json_answer
 from purge_api.record import Draft, PurgeRecord
+from purge_api.selection import chosen
 from purge_api.spread import Spread
 from purge_api.vocabulary import API_PREFIX
 
@@ -80,6 +81,7 @@ class PurgeApi:
             raise Refused(415, "content-type", "expected Content-Type: application/json", headers=accept)
         body = await read_body(request)
         order = parse(body, self._desk.context.canonicalise, self._desk.sites)
+        order = chosen(order, self._desk.context.node.varied)
         order = self._desk.allow(order, identity)
         if order.dry_run:
             return await self._surveyed(order, self._desk.charge(order, identity))
@@ -88,7 +90,16 @@ class PurgeApi:
         if first is not None:
             return await self._created(first, order, {"Idempotency-Replayed": "true"})
         limits = self._desk.charge(order, identity)
-        draft = Draft(order.kind, order.items, order.soft, identity.name, asked.client, asked.received_ms, digests)
+        draft = Draft(
+            order.kind,
+            order.items,
+            order.soft,
+            identity.name,
+            asked.client,
+            asked.received_ms,
+            digests,
+            headers=order.headers,
+        )
         record = await self._desk.submit(
             draft, lambda future: None if digests is None else self._keys.begin(digests, future)
         )

@@ -15,7 +15,7 @@ import aiohttp
 
 from purge_api.client import ANSWER_BYTES_MAX, TIMEOUT_S
 from purge_api.errors import Unreachable
-from purge_api.orders import Call, PurgeResult, document_of, purge_call, result_of, survey_call
+from purge_api.orders import Call, Headers, PurgeResult, document_of, purge_call, result_of, survey_call
 from purge_api.vocabulary import API_PREFIX
 
 __all__ = ["AsyncPurgeClient"]
@@ -51,18 +51,23 @@ class AsyncPurgeClient:
         kind: str,
         items: Sequence[str] = (),
         *,
+        headers: Headers | None = None,
         soft: bool = False,
         partial: bool = False,
         wait_s: float = 0.0,
         idempotency_key: str | None = None,
     ) -> PurgeResult:
         """As `PurgeClient.purge`."""
-        call = purge_call(kind, items, soft=soft, partial=partial, wait_s=wait_s, idempotency_key=idempotency_key)
+        call = purge_call(
+            kind, items, headers, soft=soft, partial=partial, wait_s=wait_s, idempotency_key=idempotency_key
+        )
         return result_of(await self._call("POST", API_PREFIX, call))
 
-    async def dry_run(self, kind: str, items: Sequence[str] = ()) -> list[dict[str, Any]]:
+    async def dry_run(
+        self, kind: str, items: Sequence[str] = (), *, headers: Headers | None = None
+    ) -> list[dict[str, Any]]:
         """As `PurgeClient.dry_run`."""
-        found: list[dict[str, Any]] = (await self._call("POST", API_PREFIX, survey_call(kind, items)))["items"]
+        found: list[dict[str, Any]] = (await self._call("POST", API_PREFIX, survey_call(kind, items, headers)))["items"]
         return found
 
     async def show(self, purge_id: str) -> PurgeResult:

@@ -37,6 +37,7 @@ def audit_purge(record: PurgeRecord) -> None:
             type=record.kind,
             mode=record.mode,
             items=_first(record.items),
+            headers=None if record.headers is None else _first([f"{name}: {value}" for name, value in record.headers]),
             count=len(record.items),
             node=_cut(record.origin),
         ),

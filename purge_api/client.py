@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from purge_api.errors import Answered, ClientError, Unreachable
-from purge_api.orders import Call, PurgeResult, document_of, purge_call, result_of, survey_call
+from purge_api.orders import Call, Headers, PurgeResult, document_of, purge_call, result_of, survey_call
 from purge_api.vocabulary import API_PREFIX, items_max
 
 __all__ = ["Answered", "ClientError", "PurgeClient", "PurgeResult", "Unreachable"]
@@ -57,6 +57,7 @@ class PurgeClient:
         kind: str,
         items: Sequence[str] = (),
         *,
+        headers: Headers | None = None,
         soft: bool = False,
         partial: bool = False,
         wait_s: float = 0.0,
@@ -67,6 +68,8 @@ class PurgeClient:
         Args:
             kind: `url`, `path`, `prefix`, `wildcard`, `regex`, `host`, `site`, `tag` or `all`.
             items: What to purge; none for `all`. One request takes a bounded number, see `purge_many`.
+            headers: For URLs: purge only the variant that a request with these fields would get; None for one that it
+                does not have.
             soft: Make stale instead of gone.
             partial: Leave bad items out instead of refusing all; `refused` of the result lists them.
             wait_s: Seconds to wait until every live node of the fleet has applied it; `missing` names those that
@@ -77,11 +80,20 @@ class PurgeClient:
             Answered: The node refused; `problem` says why.
             Unreachable: No answer.
         """
-        call = purge_call(kind, items, soft=soft, partial=partial, wait_s=wait_s, idempotency_key=idempotency_key)
+        call = purge_call(
+            kind, items, headers, soft=soft, partial=partial, wait_s=wait_s, idempotency_key=idempotency_key
+        )
         return result_of(self._call("POST", API_PREFIX, call))
 
     def purge_many(
-        self, kind: str, items: Iterable[str], *, soft: bool = False, partial: bool = False, wait_s: float = 0.0
+        self,
+        kind: str,
+        items: Iterable[str],
+        *,
+        headers: Headers | None = None,
+        soft: bool = False,
+        partial: bool = False,
+        wait_s: float = 0.0,
     ) -> Iterator[PurgeResult]:
         """Purge any number of items, in as many requests as it takes; yields one result per request.
 
@@ -89,7 +101,8 @@ class PurgeClient:
         requests before are then in force.
         """
         for group in _grouped(items, items_max(kind)):
-            yield self._purge_twice(kind, group, {"soft": soft, "partial": partial, "wait_s": wait_s})
+            how = {"headers": headers, "soft": soft, "partial": partial, "wait_s": wait_s}
+            yield self._purge_twice(kind, group, how)
 
     def _purge_twice(self, kind: str, group: list[str], how: dict[str, Any]) -> PurgeResult:
         """Once more when there was no answer; the key makes it one purge."""
@@ -99,9 +112,9 @@ class PurgeClient:
         except Unreachable:
             return self.purge(kind, group, **how, idempotency_key=key)
 
-    def dry_run(self, kind: str, items: Sequence[str] = ()) -> list[dict[str, Any]]:
+    def dry_run(self, kind: str, items: Sequence[str] = (), *, headers: Headers | None = None) -> list[dict[str, Any]]:
         """What a purge would reach on this node now: item, objects and bytes of each. Raises as `purge` does."""
-        found: list[dict[str, Any]] = self._call("POST", API_PREFIX, survey_call(kind, items))["items"]
+        found: list[dict[str, Any]] = self._call("POST", API_PREFIX, survey_call(kind, items, headers))["items"]
         return found
 
     def show(self, purge_id: str) -> PurgeResult:

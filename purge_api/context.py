@@ -36,8 +36,17 @@ class RuleLedger(Protocol):
     def apply(self, kind: str, value: str, soft: bool, at_ms: int, epoch: int | None = None) -> int:
         """Put one rule in force before returning; the answer is its epoch."""
 
-    def apply_all(self, kind: str, values: list[str], soft: bool, at_ms: int, first_epoch: int) -> None:
-        """Put the rules of one purge in force; epochs count up from the first."""
+    def apply_all(
+        self,
+        kind: str,
+        values: list[str],
+        soft: bool,
+        at_ms: int,
+        first_epoch: int,
+        *,
+        headers: Sequence[tuple[str, str]] | None = None,
+    ) -> None:
+        """Put the rules of one purge in force; epochs count up from the first. Header fields select one variant."""
 
     def reserve(self, count: int = 1) -> int:
         """Take the next epochs, for rules that are yet to be made durable; the answer is the first."""
@@ -55,7 +64,12 @@ class RuleLedger(Protocol):
 class NodeFace(Protocol):
     """The core, for what looks at everything that is stored; each call takes long and may come from any thread."""
 
-    def reach(self, purges: list[tuple[str, str]]) -> list[tuple[int, int]]:
+    def varied(self, url: str, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The header fields that choose the variant of a GET, as the rules of its site leave them."""
+
+    def reach(
+        self, purges: list[tuple[str, str]], headers: Sequence[tuple[str, str]] | None = None
+    ) -> list[tuple[int, int]]:
         """Objects and bytes that each purge (kind, canonical value) would reach now."""
 
     def forget_rules(self, until: int) -> int:

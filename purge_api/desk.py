@@ -133,7 +133,9 @@ class PurgeDesk:
         Raises:
             JournalError: It was not taken.
         """
-        draft = Draft(order.kind, order.items, order.soft, actor, asked.client, asked.received_ms)
+        draft = Draft(
+            order.kind, order.items, order.soft, actor, asked.client, asked.received_ms, headers=order.headers
+        )
         record = await self.submit(draft, begun)
         self.done(record, asked)
         return record
@@ -157,7 +159,7 @@ class PurgeDesk:
         """Objects and bytes that each item would reach; one survey at a time, because each looks at everything."""
         purges = [(order.kind, item) for item in order.items]
         async with self._surveying:
-            return await asyncio.to_thread(self.context.node.reach, purges)
+            return await asyncio.to_thread(self.context.node.reach, purges, order.headers)
 
     def refuse(self, error: Refused | JournalError, asked: Asked) -> None:
         """Count and log a purge that was refused."""

@@ -293,13 +293,16 @@ class Journal:
                     applied_ms=now_ms,
                     idempotency=draft.idempotency,
                     origin=draft.origin,
+                    headers=draft.headers,
                 )
             )
             epoch += len(draft.items)
         return records
 
     def _apply(self, record: PurgeRecord) -> None:
-        self._ledger.apply_all(record.kind, list(record.items), record.soft, record.applied_ms, record.epoch)
+        self._ledger.apply_all(
+            record.kind, list(record.items), record.soft, record.applied_ms, record.epoch, headers=record.headers
+        )
 
     def _answer_read(self, work: _Read) -> None:
         try:

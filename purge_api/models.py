@@ -11,14 +11,16 @@ as well, and means the same things by other words.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
+from cache.purge import HeaderFields
 from purge_api.context import Canonicalise
 from purge_api.errors import Refused
 from purge_api.items import shown, values_of
+from purge_api.selection import headers_of
 from purge_api.sites import Sites
 from purge_api.vocabulary import KINDS, MODES, items_max
 
@@ -26,7 +28,7 @@ __all__ = ["PurgeRequest", "RefusedItem", "document_of", "order_of", "parse"]
 
 ERRORS_SHOWN_MAX = 20
 """Bad items listed in one answer."""
-FIELDS = frozenset({"type", "items", "mode", "dry_run", "partial", "wait", "wait_ms"})
+FIELDS = frozenset({"type", "items", "headers", "mode", "dry_run", "partial", "wait", "wait_ms"})
 WAITS = ("node", "fleet")
 WAIT_MS_DEFAULT = 2_000
 WAIT_MS_MAX = 30_000
@@ -61,6 +63,8 @@ class PurgeRequest:
     """How long to hold the answer until every live node of the fleet has applied it; 0 for this node alone."""
     refused: tuple[RefusedItem, ...] = field(default=())
     """With `partial`: what is left out."""
+    headers: HeaderFields | None = None
+    """The requests whose variant of each URL is meant; None for every variant."""
 
 
 def parse(body: bytes, canonicalise: Canonicalise, sites: Sites) -> PurgeRequest:
@@ -83,8 +87,8 @@ def parse(body: bytes, canonicalise: Canonicalise, sites: Sites) -> PurgeRequest
     items = document.get("items")
     partial = _flag(document, "partial")
     order = order_of(kind, items, canonicalise, sites, soft=mode == "soft", partial=partial)
-    return PurgeRequest(
-        order.kind, order.items, order.soft, _flag(document, "dry_run"), _wait_ms(document), order.refused
+    return replace(
+        order, dry_run=_flag(document, "dry_run"), wait_ms=_wait_ms(document), headers=headers_of(document, kind)
     )
 
 

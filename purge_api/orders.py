@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import orjson
 
 from purge_api.errors import Answered
 
-__all__ = ["Call", "PurgeResult", "document_of", "purge_call", "result_of", "survey_call"]
+__all__ = ["Call", "Headers", "PurgeResult", "document_of", "purge_call", "result_of", "survey_call"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,28 +47,41 @@ class PurgeResult:
         return [node["name"] for node in self.document.get("nodes", ()) if node["state"] != "applied"]
 
 
+Headers = Mapping[str, str | None]
+"""Fields of the request whose variant of a URL is meant; None for one that it does not have."""
+
+
 def purge_call(
-    kind: str, items: Sequence[str], *, soft: bool, partial: bool, wait_s: float, idempotency_key: str | None
+    kind: str,
+    items: Sequence[str],
+    headers: Headers | None,
+    *,
+    soft: bool,
+    partial: bool,
+    wait_s: float,
+    idempotency_key: str | None,
 ) -> Call:
     """A purge."""
-    body = _body(kind, items) | {"mode": "soft" if soft else "hard"}
+    body = _body(kind, items, headers) | {"mode": "soft" if soft else "hard"}
     if partial:
         body["partial"] = True
     if wait_s:
         body |= {"wait": "fleet", "wait_ms": max(1, round(wait_s * 1000))}
-    headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key or secrets.token_hex(16)}
-    return Call(orjson.dumps(body), headers, wait_s)
+    fields = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key or secrets.token_hex(16)}
+    return Call(orjson.dumps(body), fields, wait_s)
 
 
-def survey_call(kind: str, items: Sequence[str]) -> Call:
+def survey_call(kind: str, items: Sequence[str], headers: Headers | None) -> Call:
     """A dry run."""
-    return Call(orjson.dumps(_body(kind, items) | {"dry_run": True}), {"Content-Type": "application/json"})
+    return Call(orjson.dumps(_body(kind, items, headers) | {"dry_run": True}), {"Content-Type": "application/json"})
 
 
-def _body(kind: str, items: Sequence[str]) -> dict[str, Any]:
+def _body(kind: str, items: Sequence[str], headers: Headers | None) -> dict[str, Any]:
     body: dict[str, Any] = {"type": kind}
     if kind != "all":
         body["items"] = list(items)
+    if headers is not None:
+        body["headers"] = dict(headers)
     return body
 
 

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+from cache.purge import HeaderFields
+
 __all__ = ["Draft", "PurgeRecord", "new_id", "utc"]
 
 TIMES_MAX = 256
@@ -40,6 +42,8 @@ class Draft:
     """Its id where it has one already, on another node."""
     origin: str = ""
     """The node that it came from; empty for this one."""
+    headers: HeaderFields | None = None
+    """The requests whose variant of a URL is meant; None for every variant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,8 @@ class PurgeRecord:
     idempotency: tuple[str, str] | None = None
     origin: str = ""
     """The node that it came from; empty for this one."""
+    headers: HeaderFields | None = None
+    """The requests whose variant of a URL is meant; None for every variant, as for a version that reads over it."""
 
     @property
     def last_epoch(self) -> int:
@@ -88,6 +94,8 @@ class PurgeRecord:
             row["idempotency"] = self.idempotency
         if self.origin:
             row["origin"] = self.origin
+        if self.headers is not None:
+            row["headers"] = self.headers
         return row
 
     @classmethod
@@ -106,13 +114,14 @@ class PurgeRecord:
             applied_ms=_count(row["applied_ms"]),
             idempotency=None if pair is None else (_text(pair[0]), _text(pair[1])),
             origin=_text(row.get("origin", "")),
+            headers=_headers(row.get("headers")),
         )
 
     def to_answer(self, nodes: list[dict[str, Any]]) -> dict[str, Any]:
         """The form in answers of the API; `nodes` say what each of them did."""
         items = () if self.kind == "all" else self.items
         applied = sum(node["state"] == "applied" for node in nodes)
-        return {
+        answer: dict[str, Any] = {
             "id": self.id,
             "state": "applied" if applied == len(nodes) else "spreading",
             "type": self.kind,
@@ -128,6 +137,9 @@ class PurgeRecord:
             "counts": {"items": len(items), "nodes": len(nodes), "applied": applied},
             "nodes": nodes,
         }
+        if self.headers is not None:
+            answer["headers"] = dict(self.headers)
+        return answer
 
 
 def new_id(epoch: int) -> str:
@@ -139,6 +151,10 @@ def new_id(epoch: int) -> str:
 def utc(unix_ms: int) -> str:
     """A Unix time in milliseconds as RFC 3339 with milliseconds."""
     return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _headers(fields: Any) -> HeaderFields | None:
+    return None if fields is None else tuple((_text(name), _text(value)) for name, value in fields)
 
 
 def _text(value: Any) -> str:

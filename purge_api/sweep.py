@@ -145,7 +145,9 @@ def _widened(record: PurgeRecord) -> PurgeRecord:
     if record.kind == "all":
         return record
     epoch = record.last_epoch
-    return replace(record, id=new_id(epoch), epoch=epoch, kind="all", items=("",), actor=FOLD_ACTOR, client="")
+    return replace(
+        record, id=new_id(epoch), epoch=epoch, kind="all", items=("",), headers=None, actor=FOLD_ACTOR, client=""
+    )
 
 
 def _rules(records: Sequence[PurgeRecord]) -> int:

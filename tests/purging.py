@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,8 @@ SITES = {
     "*": ("*",),
 }
 
+Fields = Sequence[tuple[str, str]]
+
 
 class SpyLedger:
     """The ledger of the core, and what was asked of it."""
@@ -41,8 +43,10 @@ class SpyLedger:
         self.applied.append((kind, value, soft, given))
         return given
 
-    def apply_all(self, kind: str, values: list[str], soft: bool, at_ms: int, first_epoch: int) -> None:
-        self.core.apply_all(kind, values, soft, at_ms, first_epoch)
+    def apply_all(
+        self, kind: str, values: list[str], soft: bool, at_ms: int, first_epoch: int, *, headers: Fields | None = None
+    ) -> None:
+        self.core.apply_all(kind, values, soft, at_ms, first_epoch, headers=headers)
         self.applied += [(kind, value, soft, first_epoch + index) for index, value in enumerate(values)]
 
     def reserve(self, count: int = 1) -> int:
@@ -64,8 +68,13 @@ class Core:
     def __init__(self) -> None:
         self.forgotten: list[int] = []
         self.oldest = 2**62
+        self.headers: Fields | None = None
 
-    def reach(self, purges: list[tuple[str, str]]) -> list[tuple[int, int]]:
+    def varied(self, url: str, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        return [*headers, ("x-site", "shop")] if "//shop.example" in url else headers
+
+    def reach(self, purges: list[tuple[str, str]], headers: Fields | None = None) -> list[tuple[int, int]]:
+        self.headers = headers
         return [(2, 10)] * len(purges)
 
     def forget_rules(self, until: int) -> int:

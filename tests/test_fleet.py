@@ -86,6 +86,10 @@ class Node:
         return float(next(line for line in lines if line.startswith(names)).split()[1])
 
 
+def varied(target):
+    return 200, {"Cache-Control": "max-age=60", "Vary": "Accept-Language"}, target.encode()
+
+
 @pytest.fixture
 def bus(tmp_path):
     directory = tmp_path / "bus"
@@ -96,7 +100,7 @@ def bus(tmp_path):
 
 @pytest.fixture
 def fleet(tmp_path, bus):
-    with Origin() as origin, contextlib.ExitStack() as ended:
+    with Origin(varied) as origin, contextlib.ExitStack() as ended:
         nodes = [Node(tmp_path, name, bus.url, origin.url) for name in NODES]
         for node in nodes:
             ended.callback(node.stop, signal.SIGKILL)
@@ -116,6 +120,23 @@ def test_a_purge_of_one_node_is_in_force_on_all(fleet):
     assert all(node.has(purge.id) for node in fleet)
     shown = fleet[0].client.show(purge.id).document
     assert all(node["received_at"] <= node["applied_at"] for node in shown["nodes"])
+
+
+def test_a_purge_of_one_variant_is_one_on_all_nodes(fleet):
+    def asked(node, tongue):
+        request = urllib.request.Request(f"{node.http}/vary", headers={"Accept-Language": tongue})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            answer.read()
+            return answer.headers["X-Cache"]
+
+    for node in fleet:
+        assert [asked(node, tongue) for tongue in ("de", "en", "de")] == ["MISS", "MISS", "HIT"]
+    purge = fleet[0].client.purge("url", [f"{fleet[0].http}/a"], wait_s=10)
+    for node in fleet:
+        fleet[0].client.purge("url", [f"{node.http}/vary"], headers={"accept-language": "de"}, wait_s=10)
+    assert [[asked(node, tongue) for tongue in ("de", "en")] for node in fleet] == [["MISS", "HIT"]] * 3
+    assert fleet[1].client.show(fleet[1].client.recent(1)[0].id).document["headers"] == {"accept-language": "de"}
+    assert "headers" not in fleet[1].client.show(purge.id).document
 
 
 def test_waiting_for_the_fleet_says_who_did_not_apply(fleet):

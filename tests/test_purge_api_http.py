@@ -127,6 +127,17 @@ async def test_each_kind_becomes_canonical_rules(client, context, body, rules):
         (order("tag", ("a b",)), "bad-item", "space"),
         (order("tag", ("",)), "bad-item", "is empty"),
         (order("tag", ("x" * 1025,)), "bad-item", "longer than 1024 bytes"),
+        (order("tag", ("a",), headers={"a": "b"}), "bad-headers", "mean nothing for type tag"),
+        (order("path", (URL,), headers={"a": "b"}), "bad-headers", "mean nothing for type path"),
+        (order(headers={}), "bad-headers", "leave it out for all"),
+        (order(headers=[["a", "b"]]), "bad-headers", "must be an object"),
+        (order(headers={"a": 7}), "bad-headers", "the value of 'a' must be a string"),
+        (order(headers={"a": "b", "A": "c"}), "bad-headers", "twice"),
+        (order(headers={"a b": None}), "bad-headers", "names that are tokens"),
+        (order(headers={"a": "b\r\nc: d"}), "bad-headers", "printable ASCII"),
+        (order(headers={"a": "x" * 4096}), "bad-headers", "4096 bytes"),
+        (order(headers={f"a{number}": "b" for number in range(17)}), "bad-headers", "at most 16"),
+        (order("url", (URL, "https://shop.example/"), headers={"a": "b"}), "bad-headers", "purge them one by one"),
     ],
 )
 async def test_a_bad_order_is_refused_whole_and_named(client, context, body, word, says):
@@ -140,6 +151,19 @@ async def test_a_bad_order_is_refused_whole_and_named(client, context, body, wor
     if word == "bad-item":
         assert document["errors"][0]["index"] in {0, 1}
         assert document["errors"][0]["reason"]
+
+
+async def test_header_fields_are_kept_as_the_rules_leave_them(client, context):
+    url = "https://shop.example/a"
+    body = order("url", (url,), headers={"Accept-Language": "de", "X-None": None})
+    created = await (await client.post("/v1/purges", json=body, headers=bearer())).json()
+    assert created["headers"] == {"accept-language": "de", "x-site": "shop"}
+    (rule,) = context.ledger.core.rules()
+    assert rule[5] == [("accept-language", "de"), ("x-site", "shop")]
+    await client.post("/v1/purges", json=body | {"dry_run": True}, headers=bearer())
+    assert context.node.headers == (("accept-language", "de"), ("x-site", "shop"))
+    plain = await (await client.post("/v1/purges", json=order(), headers=bearer())).json()
+    assert "headers" not in plain
 
 
 @pytest.mark.parametrize(
@@ -313,6 +337,7 @@ orders = st.fixed_dictionaries(
         "items": st.lists(st.text() | st.sampled_from([URL, "a.example/x", "t", "h/*", "h~x"]) | json_values)
         | json_values,
         "mode": st.sampled_from(["hard", "soft"]) | json_values,
+        "headers": st.dictionaries(st.sampled_from(["a", "A", ""]), st.none() | st.text(max_size=3)) | json_values,
     },
 )
 
@@ -329,4 +354,6 @@ def test_whatever_is_sent_is_an_order_or_refused(body):
         assert order.items
         assert len(set(order.items)) == len(order.items)
         for item in order.items:
-            _headland.canonical_purge(order.kind, item)  # what is accepted is a rule, or the journal could not be read
+            _headland.canonical_purge(
+                order.kind, item, order.headers
+            )  # what is accepted is a rule, or the journal could not be read

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -40,8 +41,10 @@ class SpyLedger:
         if epoch:
             self.core.apply("tag", "before", False, 0, epoch)
 
-    def apply_all(self, kind: str, values: list[str], soft: bool, at_ms: int, first_epoch: int) -> None:
-        self.core.apply_all(kind, values, soft, at_ms, first_epoch)
+    def apply_all(
+        self, kind: str, values: list[str], soft: bool, at_ms: int, first_epoch: int, *, headers: Any = None
+    ) -> None:
+        self.core.apply_all(kind, values, soft, at_ms, first_epoch, headers=headers)
         self.applied += [(kind, value, soft, first_epoch + index) for index, value in enumerate(values)]
 
     def epoch(self) -> int:
@@ -59,10 +62,12 @@ class GatedLedger(SpyLedger):
         self.entered = threading.Event()
         self.gate = threading.Event()
 
-    def apply_all(self, kind: str, values: list[str], soft: bool, at_ms: int, first_epoch: int) -> None:
+    def apply_all(
+        self, kind: str, values: list[str], soft: bool, at_ms: int, first_epoch: int, *, headers: Any = None
+    ) -> None:
         self.entered.set()
         assert self.gate.wait(WAIT_S)
-        super().apply_all(kind, values, soft, at_ms, first_epoch)
+        super().apply_all(kind, values, soft, at_ms, first_epoch, headers=headers)
 
 
 def draft(*items: str, kind: str = "url", soft: bool = False) -> Draft:
@@ -95,7 +100,7 @@ def test_an_answered_purge_is_in_force_and_is_there_again_after_reopening(tmp_pa
     ledger = SpyLedger()
     with opened(tmp_path, ledger) as journal:
         assert [rule[3] for rule in ledger.applied] == [1, 2, 3]
-        assert [(kind, value, soft, epoch) for kind, value, soft, _, epoch in ledger.core.rules()] == [
+        assert [(kind, value, soft, epoch) for kind, value, soft, _, epoch, _ in ledger.core.rules()] == [
             ("url", "a.example/1", False, 1),
             ("url", "a.example/2", False, 2),
             ("tag", "news", True, 3),
@@ -303,7 +308,7 @@ from purge_api.record import Draft
 
 class Ledger:
     value = 0
-    def apply_all(self, kind, values, soft, at_ms, first_epoch):
+    def apply_all(self, kind, values, soft, at_ms, first_epoch, headers=None):
         self.value = first_epoch + len(values) - 1
     def reserve(self, count):
         return self.value + 1

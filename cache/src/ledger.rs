@@ -25,6 +25,7 @@ use crate::purge_rule::{PurgeKind, PurgeRule};
 use crate::rule_index::RuleIndex;
 use crate::standing::Standing;
 use crate::tags::Tags;
+use crate::vary::VaryFacts;
 
 /// Rules a ledger keeps apart unless told otherwise.
 pub const RULES_MAX: usize = 1_000_000;
@@ -32,6 +33,9 @@ pub const RULES_MAX: usize = 1_000_000;
 pub const PREFIX_RULES_MAX: usize = 1_024;
 /// Rules by wildcard and regular expression that a ledger keeps apart unless told otherwise.
 pub const PATTERN_RULES_MAX: usize = 256;
+
+/// Rules for single variants of URLs that a ledger keeps apart unless told otherwise.
+pub const SELECTED_RULES_MAX: usize = 16_384;
 
 /// Rules that are handled while workers may have to wait.
 const RULES_PER_LOCK: usize = 256;
@@ -46,6 +50,7 @@ pub struct LedgerLimits {
     pub rules_max: usize,
     pub prefix_rules_max: usize,
     pub pattern_rules_max: usize,
+    pub selected_rules_max: usize,
     /// Tags match without regard to the case of ASCII letters.
     pub tags_ignore_case: bool,
 }
@@ -56,6 +61,7 @@ impl Default for LedgerLimits {
             rules_max: RULES_MAX,
             prefix_rules_max: PREFIX_RULES_MAX,
             pattern_rules_max: PATTERN_RULES_MAX,
+            selected_rules_max: SELECTED_RULES_MAX,
             tags_ignore_case: false,
         }
     }
@@ -157,19 +163,19 @@ impl Ledger {
         }
         let rules = self.rules.read();
         let version = self.version.load(Ordering::Acquire);
-        let standing = rules.standing(object.key.as_ref(), &object.tags, object.born);
+        let standing = rules.standing(object.key.as_ref(), &object.tags, &object.vary, object.born);
         object.verdict().set(version, standing);
         standing
     }
 
     /// What the rules say of a response that was asked for at `born`: at the end of a fill, whether it was purged
     /// meanwhile.
-    pub fn standing_of(&self, key: KeyRef<'_>, tags: &Tags, born: Epoch) -> Standing {
+    pub fn standing_of(&self, key: KeyRef<'_>, tags: &Tags, vary: &VaryFacts, born: Epoch) -> Standing {
         // Nothing was purged since: no rule can be younger.
         if self.epoch() <= born {
             return Standing::Clear;
         }
-        self.rules.read().standing(key, tags, born)
+        self.rules.read().standing(key, tags, vary, born)
     }
 
     /// Every rule, oldest epoch first, for the journal and for people. Taken page by page, so that workers never wait

@@ -42,6 +42,8 @@ pub mod range;
 pub mod recoding;
 mod rule_index;
 pub mod search_variance;
+mod selected_rules;
+pub mod selection;
 pub mod standing;
 pub mod store;
 pub mod stored_fields;

@@ -3,11 +3,15 @@
 //! Values are brought into canonical form when a rule is made, by the functions that make keys, so that a rule and an
 //! object can only miss each other if they name different things.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::key::Scheme;
 use crate::ledger::Epoch;
 use crate::purge_pattern::{ANY_HOST, ASTERISKS_MAX, PATTERN_BYTES_MAX, PurgePattern};
+use crate::selection::{SELECTION_BYTES_MAX, SELECTION_FIELDS_MAX, Selection};
+use crate::standing::Standing;
 use crate::tags::TAG_BYTES_MAX;
 use crate::target::{TargetError, canonical_host, canonical_url};
 use crate::time::Time;
@@ -16,7 +20,7 @@ use crate::time::Time;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PurgeKind {
-    /// One host and target, over both schemes, in every variant.
+    /// One host and target, over both schemes, in every variant or in one.
     Url,
     /// One host and path, with every query.
     Path,
@@ -78,6 +82,16 @@ pub enum PurgeMode {
     Hard,
 }
 
+impl PurgeMode {
+    /// The ledger's word on what a rule of this mode matches.
+    pub(crate) const fn standing(self) -> Standing {
+        match self {
+            PurgeMode::Soft => Standing::Soft,
+            PurgeMode::Hard => Standing::Hard,
+        }
+    }
+}
+
 /// Why a purge cannot be a rule; the fault of whoever asked for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PurgeRuleError {
@@ -103,6 +117,14 @@ pub enum PurgeRuleError {
     PatternLength,
     #[error("the expression is too large when it is compiled")]
     PatternSize,
+    #[error("a variant is selected by header fields: names that are tokens, values of printable ASCII")]
+    Selection,
+    #[error(
+        "a variant is selected by at most {SELECTION_FIELDS_MAX} header fields of {SELECTION_BYTES_MAX} bytes together"
+    )]
+    SelectionLength,
+    #[error("header fields select a variant of a URL, and nothing else")]
+    SelectionKind,
 }
 
 /// One purge.
@@ -112,6 +134,8 @@ pub struct PurgeRule {
     /// Empty for a pattern, which has its own.
     value: Box<str>,
     pattern: Option<PurgePattern>,
+    /// For a URL: the requests whose variant is meant; every variant without.
+    selection: Option<Arc<Selection>>,
     pub mode: PurgeMode,
     /// The rule's number; none until a ledger gives it one.
     pub epoch: Option<Epoch>,
@@ -141,7 +165,15 @@ impl PurgeRule {
             PurgeKind::All if value.is_empty() => value.into(),
             PurgeKind::All => return Err(PurgeRuleError::Value),
         };
-        Ok(PurgeRule { kind, value, pattern, mode, epoch: None, at, durable: false })
+        Ok(PurgeRule { kind, value, pattern, selection: None, mode, epoch: None, at, durable: false })
+    }
+
+    /// The same rule for the one variant of a URL that a request with these fields would get.
+    pub fn for_request(self, fields: &[(String, String)]) -> Result<PurgeRule, PurgeRuleError> {
+        if self.kind != PurgeKind::Url {
+            return Err(PurgeRuleError::SelectionKind);
+        }
+        Ok(PurgeRule { selection: Some(Arc::new(Selection::new(fields)?)), ..self })
     }
 
     /// The same rule with a number that was reserved or restored, which makes it one that is kept on the disk.
@@ -170,6 +202,11 @@ impl PurgeRule {
         self.pattern.as_ref()
     }
 
+    /// The requests whose variant is meant; every variant without.
+    pub fn selection(&self) -> Option<&Arc<Selection>> {
+        self.selection.as_ref()
+    }
+
     /// For rules that name a URL, path or prefix: the host, and the target from its slash on. For others, the value
     /// alone.
     pub fn host_and_target(&self) -> (&str, &str) {
@@ -182,6 +219,12 @@ impl PurgeRule {
         Some(PurgeRule { kind: PurgeKind::Url, value: value.into(), durable: false, ..self.clone() })
     }
 
+    /// The same purge for every variant of its URL.
+    #[must_use]
+    pub(crate) fn widened_to_url(&self) -> PurgeRule {
+        PurgeRule { selection: None, durable: false, ..self.clone() }
+    }
+
     /// The same purge for the whole host of a URL, path, prefix or pattern; for everything where that has no host.
     #[must_use]
     pub(crate) fn widened_to_host(&self) -> PurgeRule {
@@ -189,13 +232,27 @@ impl PurgeRule {
         if host == ANY_HOST {
             return self.widened_to_all();
         }
-        PurgeRule { kind: PurgeKind::Host, value: host.into(), pattern: None, durable: false, ..self.clone() }
+        PurgeRule {
+            kind: PurgeKind::Host,
+            value: host.into(),
+            pattern: None,
+            selection: None,
+            durable: false,
+            ..self.clone()
+        }
     }
 
     /// The same purge for everything.
     #[must_use]
     pub(crate) fn widened_to_all(&self) -> PurgeRule {
-        PurgeRule { kind: PurgeKind::All, value: "".into(), pattern: None, durable: false, ..self.clone() }
+        PurgeRule {
+            kind: PurgeKind::All,
+            value: "".into(),
+            pattern: None,
+            selection: None,
+            durable: false,
+            ..self.clone()
+        }
     }
 }
 

@@ -34,8 +34,11 @@ impl PyLedger {
     }
 }
 
-/// A rule as Python sees it: kind, value, soft, milliseconds since 1970, epoch.
-type Row = (&'static str, String, bool, u64, u64);
+/// A rule as Python sees it: kind, value, soft, milliseconds since 1970, epoch, header fields of one variant.
+type Row = (&'static str, String, bool, u64, u64, Option<Vec<(String, String)>>);
+
+/// The header fields that a purge of one variant names; none for every variant.
+pub type Headers = Option<Vec<(String, String)>>;
 
 #[pymethods]
 impl PyLedger {
@@ -52,7 +55,8 @@ impl PyLedger {
         PyLedger::from_node(Arc::new(Ledger::new(limits)))
     }
 
-    #[pyo3(signature = (kind, value, soft, at_ms, epoch = None))]
+    #[pyo3(signature = (kind, value, soft, at_ms, epoch = None, *, headers = None))]
+    #[allow(clippy::needless_pass_by_value, clippy::too_many_arguments)] // the border takes over what it is given
     fn apply(
         &self,
         py: Python<'_>,
@@ -61,14 +65,16 @@ impl PyLedger {
         soft: bool,
         at_ms: u64,
         epoch: Option<u64>,
+        headers: Headers,
     ) -> PyResult<u64> {
-        let rule = make_rule(kind, value, soft, at_ms)?;
+        let rule = make_rule(kind, value, soft, at_ms, headers.as_deref())?;
         let rule = epoch.into_iter().fold(rule, |rule, epoch| rule.with_epoch(Epoch(epoch)));
         Ok(py.detach(|| self.ledger.apply(rule)).0)
     }
 
     /// The rules of one purge: epochs count up from the first. All are checked before any is applied.
-    #[allow(clippy::needless_pass_by_value)] // the border takes over what it is given
+    #[pyo3(signature = (kind, values, soft, at_ms, first_epoch, *, headers = None))]
+    #[allow(clippy::needless_pass_by_value, clippy::too_many_arguments)] // the border takes over what it is given
     fn apply_all(
         &self,
         py: Python<'_>,
@@ -77,11 +83,13 @@ impl PyLedger {
         soft: bool,
         at_ms: u64,
         first_epoch: u64,
+        headers: Headers,
     ) -> PyResult<()> {
         py.detach(|| {
             let numbered = values.iter().zip(first_epoch..);
-            let rule =
-                |(value, epoch): (&String, u64)| Ok(parse_rule(kind, value, soft, at_ms)?.with_epoch(Epoch(epoch)));
+            let rule = |(value, epoch): (&String, u64)| {
+                Ok(parse_rule(kind, value, soft, at_ms, headers.as_deref())?.with_epoch(Epoch(epoch)))
+            };
             let rules: Vec<PurgeRule> = numbered.map(rule).collect::<Result<_, String>>()?;
             for rule in rules {
                 self.ledger.apply(rule);
@@ -128,22 +136,41 @@ impl PyLedger {
 fn row(rule: &PurgeRule) -> Row {
     let epoch = rule.epoch.expect("rules of a ledger have an epoch");
     let soft = rule.mode == PurgeMode::Soft;
-    (rule.kind().word(), rule.value().to_owned(), soft, rule.at.as_millis(), epoch.0)
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let headers = rule.selection().map(|selection| selection.fields().map(owned).collect());
+    (rule.kind().word(), rule.value().to_owned(), soft, rule.at.as_millis(), epoch.0, headers)
 }
 
 /// A rule of words; raises `ValueError` with one sentence.
-pub fn make_rule(kind: &str, value: &str, soft: bool, at_ms: u64) -> PyResult<PurgeRule> {
-    parse_rule(kind, value, soft, at_ms).map_err(PyValueError::new_err)
+pub fn make_rule(
+    kind: &str,
+    value: &str,
+    soft: bool,
+    at_ms: u64,
+    headers: Option<&[(String, String)]>,
+) -> PyResult<PurgeRule> {
+    parse_rule(kind, value, soft, at_ms, headers).map_err(PyValueError::new_err)
 }
 
 /// A rule of words; the error is one sentence.
-fn parse_rule(kind: &str, value: &str, soft: bool, at_ms: u64) -> Result<PurgeRule, String> {
+fn parse_rule(
+    kind: &str,
+    value: &str,
+    soft: bool,
+    at_ms: u64,
+    headers: Option<&[(String, String)]>,
+) -> Result<PurgeRule, String> {
     let kind = PurgeKind::parse(kind).ok_or_else(|| {
         let words: Vec<_> = PurgeKind::ALL.iter().map(|kind| kind.word()).collect();
         format!("the kind is none of {}", words.join(", "))
     })?;
     let mode = if soft { PurgeMode::Soft } else { PurgeMode::Hard };
-    PurgeRule::new(kind, value, mode, Time::from_millis(at_ms)).map_err(|error| error.to_string())
+    let rule = PurgeRule::new(kind, value, mode, Time::from_millis(at_ms));
+    let rule = match headers {
+        Some(fields) => rule.and_then(|rule| rule.for_request(fields)),
+        None => rule,
+    };
+    rule.map_err(|error| error.to_string())
 }
 
 fn refused(error: impl std::fmt::Display) -> PyErr {
@@ -167,8 +194,10 @@ fn canonical_host(host: &str, scheme: &str) -> PyResult<String> {
 }
 
 #[pyfunction]
-fn canonical_purge(kind: &str, value: &str) -> PyResult<String> {
-    Ok(make_rule(kind, value, false, 0)?.value().to_owned())
+#[pyo3(signature = (kind, value, headers = None))]
+#[allow(clippy::needless_pass_by_value)] // the border takes over what it is given
+fn canonical_purge(kind: &str, value: &str, headers: Headers) -> PyResult<String> {
+    Ok(make_rule(kind, value, false, 0, headers.as_deref())?.value().to_owned())
 }
 
 #[pyfunction]

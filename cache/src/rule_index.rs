@@ -3,12 +3,14 @@
 //! Each rule stands once in order of epoch, for journal and bounds, and once as a mark under the 128-bit hash of its
 //! name; should two names ever share a hash, too much is purged, never too little. A mark keeps the youngest rule of
 //! each mode, because older ones for the same name can add nothing: they are dropped. At the bounds the oldest rules
-//! are folded: prefix and pattern rules into rules for their hosts, rules at large into one for everything that is as
+//! are folded: prefix and pattern rules into rules for their hosts, those for single variants into
+//! rules for their URLs, rules at large into one for everything that is as
 //! old. Patterns have no name that an object could be looked up by: those that are younger than the object are tried in
 //! turn, which is why they are few. Nothing here takes long, because workers that check an object wait for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
@@ -18,8 +20,11 @@ use crate::ledger::{Epoch, LedgerLimits};
 use crate::marks::{ByName, Mark, Marks, Name, Place};
 use crate::purge_pattern::PurgePattern;
 use crate::purge_rule::{PurgeKind, PurgeMode, PurgeRule, without_port};
+use crate::selected_rules::SelectedRules;
+use crate::selection::Selection;
 use crate::standing::Standing;
 use crate::tags::Tags;
+use crate::vary::VaryFacts;
 
 /// Fewest rules a bound may allow: folding half of them leaves up to two broad rules.
 const RULES_MAX_FLOOR: usize = 8;
@@ -45,6 +50,8 @@ pub(crate) struct RuleIndex {
     prefix_lengths: ByName<SmallVec<[(usize, u32); 4]>>,
     /// The rules by wildcard and regular expression.
     patterns: BTreeMap<Place, (PurgePattern, PurgeMode)>,
+    /// The rules for single variants.
+    selected: SelectedRules,
     /// How many rules name a site.
     sites: usize,
     next: u64,
@@ -66,6 +73,7 @@ impl RuleIndex {
             prefix_places: BTreeSet::new(),
             prefix_lengths: ByName::default(),
             patterns: BTreeMap::new(),
+            selected: SelectedRules::default(),
             sites: 0,
             next: 0,
             folded: 0,
@@ -109,12 +117,16 @@ impl RuleIndex {
             self.enter(epoch, rule);
             return Some(covered);
         }
+        let crowded = rule.selection().map(|_| self.name_of(&rule));
         self.enter(epoch, rule);
+        if let Some(place) = crowded.and_then(|url| self.selected.beyond(url)) {
+            self.fold_selected(place);
+        }
         None
     }
 
     /// The strongest of the rules that are younger than `born` and match.
-    pub(crate) fn standing(&self, key: KeyRef<'_>, tags: &Tags, born: Epoch) -> Standing {
+    pub(crate) fn standing(&self, key: KeyRef<'_>, tags: &Tags, vary: &VaryFacts, born: Epoch) -> Standing {
         let mut found = Mark::default();
         let mut look = |name: Name| {
             if let Some(mark) = self.marks.get(name) {
@@ -122,7 +134,8 @@ impl RuleIndex {
             }
         };
         look(EVERYTHING);
-        look(xxh3_128_with_seed(key.resource(), URL_SEED));
+        let url = xxh3_128_with_seed(key.resource(), URL_SEED);
+        look(url);
         let host = xxh3_128_with_seed(key.host(), HOST_SEED);
         look(host);
         look(path_name(host, key.host_and_path().1));
@@ -137,7 +150,8 @@ impl RuleIndex {
             look(xxh3_128_with_seed(name, SITE_SEED));
             memchr::memchr_iter(b'.', name).for_each(|dot| look(xxh3_128_with_seed(&name[dot..], SITE_SEED)));
         }
-        found.standing(born).max(self.standing_by_patterns(key, born))
+        let by_name = found.standing(born).max(self.selected.standing(url, vary, born));
+        by_name.max(self.standing_by_patterns(key, born))
     }
 
     /// The youngest patterns first: a hard one that matches ends the search.
@@ -175,6 +189,11 @@ impl RuleIndex {
         }
         if self.patterns.len() > limits.pattern_rules_max {
             self.fold_patterns();
+        }
+        if self.selected.len() > limits.selected_rules_max
+            && let Some(place) = self.selected.oldest()
+        {
+            self.fold_selected(place);
         }
         if self.kept.len() > limits.rules_max.max(RULES_MAX_FLOOR) {
             self.fold_all();
@@ -226,7 +245,10 @@ impl RuleIndex {
         self.had_volatile |= !durable;
         let name = self.name_of(&rule);
         let covers = |mark: Option<&Mark>| mark.is_some_and(|mark| mark.covers(place, rule.mode));
-        let covered = covers(self.marks.get(EVERYTHING)) || covers(self.marks.get(name));
+        let is_selected = |selection: &Arc<Selection>| self.selected.cover(name, selection, place, rule.mode);
+        let covered = covers(self.marks.get(EVERYTHING))
+            || covers(self.marks.get(name))
+            || rule.selection().is_some_and(is_selected);
         if covered && !(durable && self.had_volatile) {
             return;
         }
@@ -238,13 +260,25 @@ impl RuleIndex {
             self.patterns.insert(place, (pattern.clone(), rule.mode));
         }
         self.sites += usize::from(rule.kind() == PurgeKind::Site);
-        let superfluous = if covered { SmallVec::new() } else { self.marks.enter(name, place, rule.mode) };
+        let superfluous = if covered { SmallVec::new() } else { self.mark(name, place, &rule) };
         self.kept.insert(place, rule);
         for place in superfluous {
             if durable || self.kept.get(&place).is_some_and(|older| !older.is_durable()) {
                 self.discard(place);
             }
         }
+    }
+
+    /// Makes a rule that is not covered one that is found; returns the rules it makes superfluous.
+    fn mark(&mut self, name: Name, place: Place, rule: &PurgeRule) -> SmallVec<[Place; 2]> {
+        if let Some(selection) = rule.selection() {
+            return self.selected.enter(name, selection, place, rule.mode);
+        }
+        let mut superfluous = self.marks.enter(name, place, rule.mode);
+        if rule.kind() == PurgeKind::Url {
+            superfluous.extend(self.selected.covered_by(name, place, rule.mode));
+        }
+        superfluous
     }
 
     /// Takes a rule out, with its mark.
@@ -257,6 +291,7 @@ impl RuleIndex {
             self.count_prefix(&rule, -1);
         }
         self.patterns.remove(&place);
+        self.selected.erase(place);
         self.sites -= usize::from(rule.kind() == PurgeKind::Site);
         Some(rule)
     }
@@ -303,6 +338,14 @@ impl RuleIndex {
                 self.folded += 1;
                 self.enter(epoch_of(&rule), rule.widened_to_host());
             }
+        }
+    }
+
+    /// One at a time: one is added at a time.
+    fn fold_selected(&mut self, place: Place) {
+        if let Some(rule) = self.discard(place) {
+            self.folded += 1;
+            self.enter(epoch_of(&rule), rule.widened_to_url());
         }
     }
 

@@ -46,8 +46,9 @@ impl Survey {
 
     /// Counts an object that is stored and not gone already.
     pub fn look(&mut self, ledger: &Ledger, object: &Arc<Object>) {
-        let matches =
-            |rules: &RuleIndex| rules.standing(object.key.as_ref(), &object.tags, object.born) != Standing::Clear;
+        let matches = |rules: &RuleIndex| {
+            rules.standing(object.key.as_ref(), &object.tags, &object.vary, object.born) != Standing::Clear
+        };
         if !matches(&self.any) || ledger.check(object) == Standing::Hard {
             return;
         }

@@ -28,7 +28,7 @@ pub fn remember(node: &Node, key: &CacheKey, head: &FillHead) {
 pub fn send<F: OwnedLines>(node: &Node, plan: &Plan<F>, key: &CacheKey) {
     let Some(interim) = plan.interim.as_ref().filter(|_| plan.site.early_hints && takes(plan)) else { return };
     let Some(hints) = node.hints.find(key.as_ref()) else { return };
-    let standing = node.ledger.standing_of(key.as_ref(), &hints.tags, hints.born);
+    let standing = node.ledger.standing_of(key.as_ref(), &hints.tags, &hints.vary, hints.born);
     if standing != Standing::Clear || !hints.vary.matches(&plan.varied()) {
         return;
     }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use headland_cache::target::canonical_url;
-use headland_cache::{CacheKey, KeyBuffer, Object, Outcome, RequestFacts, Reuse, Time, assess};
+use headland_cache::{CacheKey, Fields, KeyBuffer, Object, Outcome, RequestFacts, Reuse, Time, assess};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Value, json};
 
@@ -48,6 +48,20 @@ pub fn canonical(node: &Node, url: &str) -> Result<(&'static str, String, String
     };
     let target = site.keyed_target(parsed.host.as_bytes(), parsed.target.as_bytes(), &HeaderMap::new(), NODE);
     Ok((parsed.scheme.word(), parsed.host, String::from_utf8_lossy(&target).into_owned()))
+}
+
+/// The header fields by which a GET of this URL chooses its variant, as the rules of its site leave them.
+pub fn varied(node: &Node, url: &str, headers: &[(String, String)]) -> Result<Vec<(String, String)>, String> {
+    let snapshot = node.snapshot();
+    let fields = fields_of(headers)?;
+    let parsed = canonical_url(url).map_err(|error| error.to_string())?;
+    if snapshot.sites.find(parsed.host.as_bytes()).is_none() {
+        return Ok(headers.to_vec());
+    }
+    let Place { site, decided, .. } = Place::of(&snapshot, &Method::GET, url, &fields)?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let edited = site.rules.edited(&decided, &fields);
+    Ok(edited.lines().map(|(name, value)| (text(name), text(value))).collect())
 }
 
 /// Where the questions of the control side come from.

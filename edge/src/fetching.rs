@@ -142,7 +142,7 @@ pub async fn collapsed<F: OwnedLines + Clone + Send + Sync + 'static>(
 }
 
 fn is_purged(node: &Node, key: &CacheKey, head: &FillHead) -> bool {
-    node.ledger.standing_of(key.as_ref(), &head.tags, head.born) != Standing::Clear
+    node.ledger.standing_of(key.as_ref(), &head.tags, &head.vary, head.born) != Standing::Clear
 }
 
 /// What the store has now; none when the origin still has to be asked.

@@ -242,7 +242,7 @@ impl Node {
         if SearchVariance::of(&object.head).as_ref() != Some(&*variance) {
             return None;
         }
-        let own = self.ledger.standing_of(key, &object.tags, object.born);
+        let own = self.ledger.standing_of(key, &object.tags, &object.vary, object.born);
         (own == Standing::Clear).then_some((object, standing))
     }
 

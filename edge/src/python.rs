@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use headland_cache::python::PyLedger;
+use headland_cache::python::{Headers, PyLedger, make_rule};
 use headland_cache::{DiskTier, Epoch};
 use parking_lot::Mutex;
 use pyo3::create_exception;
@@ -162,6 +162,11 @@ impl PyNode {
     }
 
     #[allow(clippy::needless_pass_by_value)] // the border takes over what it is given
+    fn varied(&self, url: &str, headers: Vec<(String, String)>) -> PyResult<Vec<(String, String)>> {
+        explain::varied(&self.node, url, &headers).map_err(PyValueError::new_err)
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // the border takes over what it is given
     #[pyo3(signature = (url, headers, method = "GET"))]
     fn explain<'py>(
         &self,
@@ -195,9 +200,10 @@ impl PyNode {
     }
 
     /// Objects and bytes that each of these purges would reach.
+    #[pyo3(signature = (purges, headers = None))]
     #[allow(clippy::needless_pass_by_value)] // the border takes over what it is given
-    fn reach(&self, py: Python<'_>, purges: Vec<(String, String)>) -> PyResult<Vec<(u64, u64)>> {
-        let rules = purges.iter().map(|(kind, value)| headland_cache::python::make_rule(kind, value, false, 0));
+    fn reach(&self, py: Python<'_>, purges: Vec<(String, String)>, headers: Headers) -> PyResult<Vec<(u64, u64)>> {
+        let rules = purges.iter().map(|(kind, value)| make_rule(kind, value, false, 0, headers.as_deref()));
         let rules: Vec<_> = rules.collect::<PyResult<_>>()?;
         let reached = py.detach(|| self.node.reach(&rules));
         Ok(reached.into_iter().map(|reach| (reach.objects, reach.bytes)).collect())

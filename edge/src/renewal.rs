@@ -75,13 +75,15 @@ pub fn updated<F: OwnedLines>(plan: &Plan<F>, stored: &Object, sent: &FieldLines
 /// in, and the ledger's word makes it stale), and not with tags that were too many to keep: a purge by one of the lost
 /// ones would miss it.
 pub fn may_enter(node: &Node, object: &Object) -> bool {
-    let purged = node.ledger.standing_of(object.key.as_ref(), &object.tags, object.born) == Standing::Hard;
+    let purged =
+        node.ledger.standing_of(object.key.as_ref(), &object.tags, &object.vary, object.born) == Standing::Hard;
     !purged && !object.tags.overflowed()
 }
 
 /// Whether an update may take the place of what is stored: a purge by a tag that it has lost counts, too.
 pub fn may_succeed(node: &Node, stored: &Object, renewed: &Object) -> bool {
-    let purged = node.ledger.standing_of(stored.key.as_ref(), &stored.tags, renewed.born) == Standing::Hard;
+    let purged =
+        node.ledger.standing_of(stored.key.as_ref(), &stored.tags, &stored.vary, renewed.born) == Standing::Hard;
     !purged && may_enter(node, renewed)
 }
 

@@ -48,7 +48,8 @@ impl Posted {
             return;
         }
         let Some(object) = self.object(node, plan, response, admitted, body) else { return };
-        let purged = node.ledger.standing_of(object.key.as_ref(), &object.tags, object.born) != Standing::Clear;
+        let purged =
+            node.ledger.standing_of(object.key.as_ref(), &object.tags, &object.vary, object.born) != Standing::Clear;
         if !purged && !object.tags.overflowed() {
             let object = Arc::new(object);
             node.store.insert(object.clone());

@@ -133,7 +133,7 @@ fn surroundings(node: &Arc<Node>) -> Surroundings {
 
 /// Neither purged nor expired.
 fn is_worth_keeping(node: &Node, parts: &Parts) -> bool {
-    let standing = node.ledger.standing_of(parts.key.as_ref(), &parts.tags, parts.born);
+    let standing = node.ledger.standing_of(parts.key.as_ref(), &parts.tags, &parts.vary, parts.born);
     standing != Standing::Hard && parts.freshness.is_fresh(node.clock.now())
 }
 

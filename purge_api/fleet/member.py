@@ -39,6 +39,7 @@ from purge_api.fleet.message import (
     decoded_presence,
 )
 from purge_api.fleet.publisher import Publisher
+from purge_api.fleet.tasks import ended
 from purge_api.fleet.transport import Delivered, StreamState, Transport, TransportError
 from purge_api.journal import NEWEST_PURGES_KEPT, RECENT_PURGES_MAX, Journal
 from purge_api.record import Draft, PurgeRecord
@@ -172,9 +173,7 @@ class Member:
 
     async def stop(self) -> None:
         """Leave the fleet."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await ended(self._tasks)
         await self._transport.close()
 
     def applied_here(self, record: PurgeRecord) -> None:
@@ -262,6 +261,7 @@ class Member:
                     min(received_ms, purge.received_ms) if purge.received_ms else received_ms,
                     id=purge.id,
                     origin=node,
+                    headers=purge.headers,
                 )
             )
         return drafts

@@ -1,8 +1,8 @@
 """Many purges as few: what a node that was away for long applies when it comes back. Pure.
 
-Purges that follow each other and have the same kind, mode and sender become one of all their items, under the id of the
-last. What they are in force for is the same; only the ids of the others are not found later. The newest stay as they
-are, because they are looked for again after the next start.
+Purges that follow each other and have the same kind, mode, header fields and sender become one of all their items,
+under the id of the last. What they are in force for is the same; only the ids of the others are not found later. The
+newest stay as they are, because they are looked for again after the next start.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def drafts_of(drafts: Sequence[Draft], apart: int) -> list[Draft]:
 
 
 def _alike(one: Draft, other: Draft) -> bool:
-    return (one.kind, one.soft, one.origin) == (other.kind, other.soft, other.origin)
+    return (one.kind, one.soft, one.origin, one.headers) == (other.kind, other.soft, other.origin, other.headers)
 
 
 def _one(group: Sequence[Draft]) -> Draft:

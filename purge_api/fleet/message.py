@@ -1,12 +1,13 @@
 """What nodes say to each other: versioned JSON, independent of how it travels. Pure.
 
     a batch          {"v": 1, "node": "pop1", "purges": [{"id", "type", "items", "mode", "actor", "received_ms"}, ...]}
+                     and "headers": [[name, value], ...] in one that is for a single variant of its URLs
     what was applied {"v": 1, "node": "pop2", "received_ms": ..., "applied_ms": ..., "ids": [...]}
     a presence       {"v": 1, "node": "pop2", "sequence": ..., "digests": {"17": "9f..."}}
 
 A batch may come twice: purges are told apart by their ids. Nobody is believed: what is no purge raises `Malformed`. A
-node of a newer version adds members, which are read over; one that changes the meaning of a member counts `v` up, and
-is not understood by older ones, which say so in their log.
+node of a newer version adds members, which are read over: who does not know `headers` purges every variant. One that
+changes the meaning of a member counts `v` up, and is not understood by older ones, which say so in their log.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from cache.purge import check
+from cache.purge import HeaderFields, check
 from purge_api.record import PurgeRecord
 from purge_api.vocabulary import KINDS
 
@@ -56,6 +57,7 @@ class SpreadPurge:
     soft: bool
     actor: str
     received_ms: int
+    headers: HeaderFields | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +102,7 @@ def encoded(node: str, records: Iterable[PurgeRecord]) -> tuple[bytes, list[Purg
     purges: list[bytes] = []
     size = 0
     for record in records:
-        purge = orjson.dumps(
-            {
-                "id": record.id,
-                "type": record.kind,
-                "items": record.items,
-                "mode": record.mode,
-                "actor": record.actor,
-                "received_ms": record.received_ms,
-            }
-        )
+        purge = orjson.dumps(_told(record))
         size += len(purge)
         if taken and (size > BATCH_BYTES_MAX or len(taken) == BATCH_PURGES_MAX):
             break
@@ -117,6 +110,18 @@ def encoded(node: str, records: Iterable[PurgeRecord]) -> tuple[bytes, list[Purg
         purges.append(purge)
     head = orjson.dumps({"v": VERSION, "node": node})
     return head[:-1] + b',"purges":[' + b",".join(purges) + b"]}", taken
+
+
+def _told(record: PurgeRecord) -> dict[str, Any]:
+    told = {
+        "id": record.id,
+        "type": record.kind,
+        "items": record.items,
+        "mode": record.mode,
+        "actor": record.actor,
+        "received_ms": record.received_ms,
+    }
+    return told if record.headers is None else told | {"headers": record.headers}
 
 
 def decoded(data: bytes) -> tuple[str, list[SpreadPurge]]:
@@ -171,13 +176,28 @@ def _purge(purge: Any) -> SpreadPurge:
         raise Malformed(f"type {kind!r} or mode {mode!r} is not known")
     if not isinstance(items, list) or not items or not all(isinstance(item, str) for item in items):
         raise Malformed("items is a list of strings")
+    headers = _headers(purge.get("headers"))
     for item in items:
         try:
-            check(kind, item)
+            check(kind, item, headers)
         except ValueError as error:
             raise Malformed(f"an item is no rule: {error}") from None
     actor = _text(purge, "actor")
-    return SpreadPurge(_text(purge, "id"), kind, tuple(items), mode == "soft", actor, _count(purge, "received_ms"))
+    return SpreadPurge(
+        _text(purge, "id"), kind, tuple(items), mode == "soft", actor, _count(purge, "received_ms"), headers
+    )
+
+
+def _headers(fields: Any) -> HeaderFields | None:
+    if fields is None:
+        return None
+    if not isinstance(fields, list) or not all(_is_field(field) for field in fields):
+        raise Malformed("headers is a list of pairs of strings")
+    return tuple((name, value) for name, value in fields)
+
+
+def _is_field(field: Any) -> bool:
+    return isinstance(field, list) and len(field) == 2 and all(isinstance(part, str) for part in field)
 
 
 def _text(document: dict[str, Any], name: str) -> str:

@@ -20,8 +20,8 @@ from purge_api.fleet.message import (
 from purge_api.record import Draft, PurgeRecord
 
 
-def record(number: int, *items: str, kind: str = "tag") -> PurgeRecord:
-    return PurgeRecord(f"{number}-0", number, kind, items or ("a",), False, "ci", "", 5, 6)
+def record(number: int, *items: str, kind: str = "tag", headers=None) -> PurgeRecord:
+    return PurgeRecord(f"{number}-0", number, kind, items or ("a",), False, "ci", "", 5, 6, headers=headers)
 
 
 def test_a_batch_says_what_its_purges_are():
@@ -33,6 +33,17 @@ def test_a_batch_says_what_its_purges_are():
         ("1-0", "tag", ("a", "b"), False, 5),
         ("3-0", "host", ("h.example",), False, 5),
     ]
+
+
+def test_a_purge_of_one_variant_is_one_of_the_whole_url_for_whoever_reads_over_its_headers():
+    data, _ = encoded("pop1", [record(1, "h.example/a", kind="url", headers=(("a", "b"),))])
+    (purge,) = decoded(data)[1]
+    assert (purge.kind, purge.headers) == ("url", (("a", "b"),))
+    document = orjson.loads(data)
+    assert (document["v"], document["purges"][0].pop("headers")) == (1, [["a", "b"]])
+    assert decoded(orjson.dumps(document))[1][0].items == ("h.example/a",)
+    (absent,) = decoded(encoded("pop1", [record(1, "h.example/a", kind="url", headers=())])[0])[1]
+    assert absent.headers == (), "a request without any of the fields"
 
 
 def test_a_batch_is_bounded_and_holds_one_purge_at_least():
@@ -57,6 +68,9 @@ def test_a_batch_is_bounded_and_holds_one_purge_at_least():
         ({"items": []}, "list of strings"),
         ({"items": [7]}, "list of strings"),
         ({"items": ["a b"]}, "an item is no rule"),
+        ({"headers": {}}, "headers is a list"),
+        ({"headers": [["a"]]}, "headers is a list"),
+        ({"headers": [["a", "b"]]}, "an item is no rule"),
         ({"received_ms": -1}, "received_ms is a number"),
         ({"received_ms": True}, "received_ms is a number"),
     ],
@@ -107,6 +121,19 @@ def test_the_newest_purges_are_those_behind_a_message():
         blocks.add(sequence, [f"{sequence}-{number}" for number in range(10)])
     assert [blocks.behind(count, 5) for count in (0, 9, 10, 25, 50, 1_000)] == [5, 5, 4, 3, 0, 0]
     assert Blocks(100).behind(10, 5) == 5
+
+
+def test_purges_of_different_variants_are_not_merged():
+    def draft(number: int, *headers: tuple[str, str]) -> Draft:
+        return Draft("url", (f"h/{number}",), False, "ci", "", 1, id=f"{number}-0", headers=headers)
+
+    drafts = [draft(1), draft(2), draft(3, ("a", "b")), draft(4, ("a", "b")), draft(5, ("a", "c"))]
+    merged = drafts_of(drafts, 0)
+    assert [(each.items, each.headers) for each in merged] == [
+        (("h/1", "h/2"), ()),
+        (("h/3", "h/4"), (("a", "b"),)),
+        (("h/5",), (("a", "c"),)),
+    ]
 
 
 def test_many_purges_become_few_and_the_newest_stay():

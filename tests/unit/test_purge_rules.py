@@ -13,6 +13,7 @@ def test_rules_restore_another_ledger():
         PurgeRule("url", "HTTP://H.example:80/a/../b", soft=False, at_ms=1),
         PurgeRule("tag", "Article-7", soft=True, at_ms=2),
         PurgeRule("prefix", "h.example/img/", soft=False, at_ms=3),
+        PurgeRule("url", "h.example/c", soft=False, at_ms=4, headers=(("accept-language", "de"),)),
     ):
         apply(first, rule)
     for rule in rules(first):
@@ -22,8 +23,9 @@ def test_rules_restore_another_ledger():
         ("h.example/b", 1),
         ("Article-7", 2),
         ("h.example/img/", 3),
+        ("h.example/c", 4),
     ]
-    assert second.epoch() == 3
+    assert second.epoch() == 4
 
 
 def test_a_reserved_epoch_is_used_once_the_rule_is_durable():

@@ -123,10 +123,10 @@ fn a_rule_with_an_old_epoch_reaches_objects_that_were_checked_before() {
 fn a_fill_that_began_before_a_purge_learns_of_it() {
     let ledger = Ledger::default();
     let (key, born, tags) = (key("h.example", "/"), ledger.epoch(), Tags::default());
-    assert_eq!(ledger.standing_of(key.as_ref(), &tags, born), Standing::Clear);
+    assert_eq!(ledger.standing_of(key.as_ref(), &tags, &VaryFacts::default(), born), Standing::Clear);
     ledger.apply(soft(PurgeKind::Url, "h.example/"));
-    assert_eq!(ledger.standing_of(key.as_ref(), &tags, born), Standing::Soft);
-    assert_eq!(ledger.standing_of(key.as_ref(), &tags, ledger.epoch()), Standing::Clear);
+    assert_eq!(ledger.standing_of(key.as_ref(), &tags, &VaryFacts::default(), born), Standing::Soft);
+    assert_eq!(ledger.standing_of(key.as_ref(), &tags, &VaryFacts::default(), ledger.epoch()), Standing::Clear);
 }
 
 #[test]
