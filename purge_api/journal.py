@@ -6,8 +6,8 @@ written is not applied.
 One thread owns the database (`Rows`). Purges wait for it in a bounded queue; it takes all that wait, writes them as one
 row in one transaction (a group commit: SQLite in WAL mode with `synchronous=FULL` syncs once per transaction), applies
 them in the order of their epochs and resolves their futures. Epochs are reserved in the ledger, so they never repeat
-and never run against the order on disk. When nothing waits, the thread keeps the rows few (`Sweep`). Reading by id also
-happens on it: an id leads to its row by its epoch.
+and never run against the order on disk. In pauses between purges the thread keeps the rows few (`Sweep`). Reading by id
+also happens on it.
 
 The directory is locked while it is open. Of a journal that cannot be trusted nothing is believed that it no longer
 says: everything that is stored is purged (`damage`), and the log, `/metrics` and the list of purges say so.
@@ -55,8 +55,10 @@ COMMIT_PURGES_MAX = 1_024
 """Purges written in one transaction."""
 COMMITS_PER_LOOK = 64
 """Transactions before it is asked again whether a sweep is due."""
+PAUSE_S = 0.01
+"""Seconds without work that make a pause, in which steps of the sweep are done."""
 COMMITS_PER_STEP = 2
-"""While purges keep coming, transactions of theirs before a step of the sweep is done in between."""
+"""Where the sweep is behind: transactions of purges before a step of it is done in between."""
 NEWEST_PURGES_KEPT = 256
 """Purges that stay on disk as they are, whatever covers them: nodes of a fleet compare the newest."""
 RECENT_PURGES_MAX = 1_024
@@ -126,6 +128,7 @@ class Journal:
         self._closed = False
         self._closing = threading.Lock()
         self._queue: queue.Queue[_Write | _Read | None] = queue.Queue(QUEUE_PURGES_MAX)
+        self._paused = False
         self.damage = ""
         """What was found damaged when it was opened; empty when nothing was."""
         self._lock_file = _lock(directory)
@@ -165,7 +168,7 @@ class Journal:
         if record is not None:
             future.set_result(record)
         else:
-            self._put(_Read(lambda: self._read(purge_id), future))
+            self._put(_Read(lambda: self._rows.with_id(purge_id), future))
         return future
 
     def after(self, epoch: int, count: int) -> Future[list[PurgeRecord]]:
@@ -215,15 +218,18 @@ class Journal:
             for work in batch:
                 if isinstance(work, _Read) and work.future.set_running_or_notify_cancel():
                     self._answer_read(work)
-            if self._sweep.is_under_way and (not batch or self.counters.commits % COMMITS_PER_STEP == 0):
+            if self._sweep.is_under_way and (not batch or self._must_step()):
                 self._step()
         self._rows.close()
 
     def _take(self) -> tuple[list[_Write | _Read], bool]:
-        """What waits, and whether to go on after it; waits for it, unless there is a sweep to do meanwhile."""
+        """What waits, and whether to go on after it; with a sweep to do, nothing when a pause came instead."""
         batch: list[_Write | _Read] = []
+        pause_s = 0.0 if self._paused else PAUSE_S
+        self._paused = True
         with contextlib.suppress(queue.Empty):
-            work = self._queue.get(block=not self._sweep.is_under_way)
+            work = self._queue.get(timeout=pause_s if self._sweep.is_under_way else None)
+            self._paused = False
             while work is not None:
                 batch.append(work)
                 if len(batch) == COMMIT_PURGES_MAX:
@@ -231,6 +237,9 @@ class Journal:
                 work = self._queue.get_nowait()
             return batch, False
         return batch, True
+
+    def _must_step(self) -> bool:
+        return self.counters.commits % COMMITS_PER_STEP == 0 and self._sweep.is_behind(self.counters.rules)
 
     def _step(self) -> None:
         with contextlib.suppress(sqlite3.Error, OSError, Timeout, JournalDamaged):  # the rows are as they were
@@ -309,13 +318,6 @@ class Journal:
             work.future.set_result(work.find())
         except (JournalDamaged, sqlite3.Error, OSError) as error:
             work.future.set_exception(JournalFailed(f"the purge journal cannot be read: {error}"))
-
-    def _read(self, purge_id: str) -> PurgeRecord | None:
-        epoch, separator, _ = purge_id.partition("-")
-        if not (separator and epoch.isascii() and epoch.isdigit() and len(epoch) < 19):
-            return None
-        row = self._rows.row_with(int(epoch))
-        return next((record for record in row if record.id == purge_id), None)
 
     def _after(self, epoch: int, count: int) -> list[PurgeRecord]:
         keys = self._rows.keys_from(self._rows.key_with(epoch) or 0)

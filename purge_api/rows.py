@@ -1,7 +1,8 @@
 """The journal's table: rows of purges in SQLite, by the epoch of their first rule.
 
 A row's key is the epoch of its first rule; its value is JSON with a checksum (`JsonDisk`). Whatever was not written so
-is `JournalDamaged`. Belongs to one thread at a time.
+is `JournalDamaged`. The id of a purge of this node begins with its epoch, which leads to its row; for those of other
+nodes there is a table of ids beside the rows, from which a purge goes with its row. Belongs to one thread at a time.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from purge_api.record import PurgeRecord
 __all__ = ["DATABASE", "Rows", "sync_directory"]
 
 DATABASE = "cache.db"
+EPOCH_DIGITS_MAX = 19
+"""Digits that no epoch has."""
 ROW_RULES_MAX = 1_024
 """Rules in one packed row, unless a single purge has more."""
 DATABASE_SETTINGS = {
@@ -56,6 +59,9 @@ class Rows:
             if check and (directory / DATABASE).exists():
                 _check(directory / DATABASE)
             self._cache = Cache(str(directory), disk=JsonDisk, **DATABASE_SETTINGS)
+            if check:  # else it is damaged, and only read
+                self._sql("CREATE TABLE IF NOT EXISTS Foreigners (id TEXT PRIMARY KEY, epoch INTEGER) WITHOUT ROWID")
+                self._sql("CREATE INDEX IF NOT EXISTS Foreigners_epoch ON Foreigners (epoch)")
         except sqlite3.DatabaseError as error:
             raise JournalDamaged(str(error)) from None
         self._disk = self._cache.disk
@@ -78,11 +84,32 @@ class Rows:
         """One row."""
         purges = [record.to_row() for record in records]
         self._cache.set(records[0].epoch, {"sum": _checksum(purges), "purges": purges})
+        self.name(records)
+
+    def name(self, records: Iterable[PurgeRecord]) -> None:
+        """Let the purges of other nodes among these be found by their ids."""
+        for record in records:
+            if record.origin:
+                self._sql("INSERT OR REPLACE INTO Foreigners VALUES (?, ?)", record.id, record.epoch)
+
+    def with_id(self, purge_id: str) -> PurgeRecord | None:
+        """The purge of this id."""
+        found = self._sql("SELECT epoch FROM Foreigners WHERE id = ?", purge_id).fetchone()
+        text, separator, _ = purge_id.partition("-")
+        if found is not None:
+            epoch = int(found[0])
+        elif separator and text.isascii() and text.isdigit() and len(text) < EPOCH_DIGITS_MAX:
+            epoch = int(text)
+        else:
+            return None
+        return next((record for record in self.row_with(epoch) if record.id == purge_id), None)
 
     def replace(self, first: int, last: int, records: Sequence[PurgeRecord]) -> None:
         """Other rows for those with keys from `first` to `last`, packed, in one transaction."""
         with self.transaction():
             self._sql("DELETE FROM Cache WHERE raw = 1 AND key BETWEEN ? AND ?", first, last)
+            end = max(last, records[-1].last_epoch if records else last)
+            self._sql("DELETE FROM Foreigners WHERE epoch BETWEEN ? AND ?", first, end)
             for group in _packed(records):
                 self.store(group)
 
@@ -103,6 +130,13 @@ class Rows:
         query = "SELECT key FROM Cache WHERE raw = 1 AND key >= ? ORDER BY key LIMIT ?"
         return [int(found) for (found,) in self._sql(query, key, count).fetchall()]
 
+    def rows_from(self, key: int, count: int) -> Iterator[tuple[int, list[PurgeRecord]]]:
+        """Rows with keys from one on, in order, at most so many. Raises `JournalDamaged` as `row` does."""
+        query = "SELECT key, mode, filename, value FROM Cache WHERE raw = 1 AND key >= ? ORDER BY key LIMIT ?"
+        with contextlib.closing(self._sql(query, key, count)) as found:
+            for number, mode, name, value in found:
+                yield int(number), _unpacked(number, self._disk.fetch(mode, name, value, read=False))
+
     def row(self, key: int) -> list[PurgeRecord]:
         """One row. Raises `JournalDamaged` when it was not written so."""
         return _unpacked(key, self._cache.get(key))
@@ -118,7 +152,7 @@ class Rows:
                 last = record.last_epoch
                 yield record
 
-    def _sql(self, statement: str, *arguments: int) -> sqlite3.Cursor:
+    def _sql(self, statement: str, *arguments: int | str) -> sqlite3.Cursor:
         # diskcache has no query for a range of keys; these are what its own are, with bounds.
         cursor: sqlite3.Cursor = self._cache._sql(statement, arguments)  # noqa: SLF001
         return cursor

@@ -1,7 +1,8 @@
 """Which nodes of the fleet have a purge: received, applied, and when. Pure, but for waiting.
 
-Every node tells what it applied; each keeps what it heard of the newest purges, and which nodes are alive. A node
-without a fleet knows itself alone.
+Every node tells what it applied; each keeps what it heard of the newest purges, and which nodes are alive. Of older
+purges only the nodes that are sure to have them are told: this one, and the one that it came from. A node without a
+fleet knows itself alone.
 """
 
 from __future__ import annotations
@@ -56,12 +57,16 @@ class Spread:
 
     def heard(self, purge_id: str, applied: Applied) -> None:
         """A node has applied a purge."""
-        nodes = self._heard.setdefault(purge_id, {})
-        nodes.setdefault(applied.node, applied)
-        if len(self._heard) > PURGES_MAX:
-            self._heard.popitem(last=False)
+        self.begin(purge_id)
+        self._heard[purge_id].setdefault(applied.node, applied)
         for event in self._waiting.get(purge_id, ()):
             event.set()
+
+    def begin(self, purge_id: str) -> None:
+        """Remember who has a purge, from now on."""
+        self._heard.setdefault(purge_id, {})
+        if len(self._heard) > PURGES_MAX:
+            self._heard.popitem(last=False)
 
     def missing(self, purge_id: str) -> list[str]:
         """The live nodes that have not said that they applied a purge."""
@@ -88,6 +93,14 @@ class Spread:
     def nodes_of(self, record: PurgeRecord) -> list[dict[str, Any]]:
         """What is known of a purge, this node first."""
         own = Applied(self._own, record.received_ms, record.applied_ms)
-        others = sorted(self._heard.get(record.id, {}).values(), key=lambda each: each.node)
+        heard = self._heard.get(record.id)
+        others = sorted((heard or {}).values(), key=lambda each: each.node)
         told = [own.document(), *(each.document() for each in others if each.node != self._own)]
-        return told + [{"name": name, "state": "pending"} for name in self.missing(record.id)]
+        known = {each["name"] for each in told}
+        if record.origin in self.alive() and record.origin not in known:
+            # It gave its word for it before it sent it out; when, only its own answer says.
+            told.append({"name": record.origin, "state": "applied"})
+        if heard is None:
+            return told
+        missing = (name for name in self.missing(record.id) if name != record.origin)
+        return told + [{"name": name, "state": "pending"} for name in missing]

@@ -6,7 +6,8 @@ only when a durable one covers it, when nothing older is stored, or when it was 
 last the journal does in the same way: of the purges of a step that were folded, the newest of each mode becomes a purge
 of everything. That purges more than was asked, never less.
 
-A pass begins when there is much to drop, over all rows, or when many rows were written since the last, over those.
+A pass begins when there is much to drop, over all rows, or when many rows were written since the last, over those. It
+waits for a pause between purges, because even a short step is longer than a purge, unless too much waits by then.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ SUPERFLUOUS_RULES_MIN = 65_536
 """Rules on the disk that the ledger does not hold, before a pass over all rows; and a third of all."""
 UNPACKED_ROWS_MIN = 4_096
 """Rows written since the last pass, before one over those."""
+BACKLOG_ROWS_MAX = 16_384
+"""Rows written since the last pass, from which on it waits for no pause; or twice the superfluous rules above."""
 STEP_ROWS_MAX = 64
 STEP_PURGES_MAX = 128
 """Purges of one step, unless a row has more; it takes about a millisecond."""
@@ -66,14 +69,24 @@ class Sweep:
             rules: Rules on the disk.
             border: Rows from this epoch on are left alone.
         """
-        superfluous = rules - len(self._ledger)
-        if superfluous >= max(SUPERFLUOUS_RULES_MIN, rules // 3):
+        if self._superfluous(rules) >= _worth_dropping(rules):
             self._position = 0
         elif self._unpacked >= UNPACKED_ROWS_MIN:
             self._position = self._packed
         else:
             return
         self._border, self._unpacked = border, 0
+
+    def is_behind(self, rules: int) -> bool:
+        """Whether so much waits that a pass must not wait for a pause any longer.
+
+        Args:
+            rules: Rules on the disk.
+        """
+        return self._unpacked >= BACKLOG_ROWS_MAX or self._superfluous(rules) >= 2 * _worth_dropping(rules)
+
+    def _superfluous(self, rules: int) -> int:
+        return rules - len(self._ledger)
 
     def step(self, kept_from: int | None) -> int:
         """One step of the pass; the answer is how many rules it dropped.
@@ -100,8 +113,7 @@ class Sweep:
         """The next rows of the pass, together; none at its end."""
         keys: list[int] = []
         records: list[PurgeRecord] = []
-        for key in self._rows.keys_from(position, STEP_ROWS_MAX):
-            row = self._rows.row(key)
+        for key, row in self._rows.rows_from(position, STEP_ROWS_MAX):
             if row[-1].last_epoch >= self._border or (records and len(records) + len(row) > STEP_PURGES_MAX):
                 break
             keys.append(key)
@@ -138,6 +150,10 @@ def swept(
         if partly or stays(record) or any(epoch in held for epoch in range(record.epoch, record.last_epoch + 1)):
             kept.append(record)
     return kept
+
+
+def _worth_dropping(rules: int) -> int:
+    return max(SUPERFLUOUS_RULES_MIN, rules // 3)
 
 
 def _widened(record: PurgeRecord) -> PurgeRecord:

@@ -120,6 +120,8 @@ def test_a_purge_of_one_node_is_in_force_on_all(fleet):
     assert all(node.has(purge.id) for node in fleet)
     shown = fleet[0].client.show(purge.id).document
     assert all(node["received_at"] <= node["applied_at"] for node in shown["nodes"])
+    until(lambda: all(node.client.show(purge.id).document["counts"]["nodes"] == 3 for node in fleet))
+    assert {node.client.show(purge.id).state for node in fleet} == {"applied"}
 
 
 def test_a_purge_of_one_variant_is_one_on_all_nodes(fleet):
@@ -137,6 +139,22 @@ def test_a_purge_of_one_variant_is_one_on_all_nodes(fleet):
     assert [[asked(node, tongue) for tongue in ("de", "en")] for node in fleet] == [["MISS", "HIT"]] * 3
     assert fleet[1].client.show(fleet[1].client.recent(1)[0].id).document["headers"] == {"accept-language": "de"}
     assert "headers" not in fleet[1].client.show(purge.id).document
+
+
+def test_a_purge_is_found_by_its_id_on_every_node_long_after(fleet):
+    purge = fleet[0].client.purge("tag", ["first"], wait_s=10)
+
+    async def purge_more():
+        async with AsyncPurgeClient(fleet[1].admin, TOKEN) as client:
+            await asyncio.gather(*(client.purge("tag", [f"t{number}"]) for number in range(1_100)))
+
+    asyncio.run(purge_more())
+    until(lambda: not any(node.has(purge.id) for node in fleet))
+    for node in fleet:
+        assert node.client.show(purge.id).items == ("first",)
+    fleet[2].stop()
+    fleet[2].start()
+    assert fleet[2].client.show(purge.id).state == "applied"
 
 
 def test_waiting_for_the_fleet_says_who_did_not_apply(fleet):

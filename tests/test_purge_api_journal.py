@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -375,6 +376,48 @@ def test_many_rows_are_packed_and_ids_still_lead_to_their_purges(tmp_path, eager
         assert len(ledger.applied) == 11
 
 
+def test_a_purge_of_another_node_is_found_by_its_id_for_as_long_as_it_is_kept(tmp_path, eager):
+    eager.setattr(journal_module, "RECENT_PURGES_MAX", 1)
+    eager.setattr(sweep, "SUPERFLUOUS_RULES_MIN", 3)
+    foreign = [replace(draft(f"https://a.example/{n}"), id=f"{n + 70}-x", origin="pop2") for n in range(3)]
+    ledger = SpyLedger()
+    with opened(tmp_path, ledger) as journal:
+        for each in foreign:
+            journal.submit(each).result(WAIT_S)
+        journal.submit(draft("https://a.example/own")).result(WAIT_S)
+    with opened(tmp_path, ledger) as journal:
+        for each in foreign:
+            found = journal.find(each.id).result(WAIT_S)
+            assert (found.id, found.items, found.origin) == (each.id, each.items, "pop2")
+        ledger.core.forget_until(ledger.epoch())
+        journal.submit(draft("https://a.example/last")).result(WAIT_S)
+        until(lambda: journal.find(foreign[0].id).result(WAIT_S) is None)
+        until(lambda: rows(tmp_path, "SELECT * FROM Foreigners") == [])
+
+
+def test_a_sweep_waits_for_a_pause_until_it_is_behind(tmp_path, eager):
+    eager.setattr(sweep, "UNPACKED_ROWS_MIN", 4)
+    eager.setattr(journal_module, "PAUSE_S", 3_600.0)
+    eager.setattr(journal_module, "COMMITS_PER_STEP", 1)
+    with opened(tmp_path) as journal:
+
+        def purge(count):
+            for number in range(count):
+                journal.submit(draft(f"https://a.example/{count}/{number}")).result(WAIT_S)
+
+        purge(20)
+        assert journal.counters.steps == 0
+        eager.setattr(sweep, "BACKLOG_ROWS_MAX", 20)
+        purge(8)
+        assert journal.counters.steps > 0
+        before = journal.counters.steps
+        eager.setattr(sweep, "BACKLOG_ROWS_MAX", 2**62)
+        purge(9)
+        eager.setattr(journal_module, "PAUSE_S", 0.0)
+        purge(1)
+        until(lambda: journal.counters.steps > before)
+
+
 def test_purges_that_later_ones_cover_are_dropped_unless_others_still_have_to_hear_of_them(tmp_path, eager):
     eager.setattr(sweep, "SUPERFLUOUS_RULES_MIN", 4)
     with opened(tmp_path) as journal:
@@ -394,6 +437,8 @@ def test_rules_that_concern_nothing_any_more_leave_the_disk(tmp_path, eager):
     with opened(tmp_path, ledger) as journal:
         for number in range(5):
             journal.submit(draft(f"https://a.example/{number}")).result(WAIT_S)
+        # Answered after the thread has looked whether a sweep is due.
+        journal.find("9-0000000000000000").result(WAIT_S)
         ledger.core.forget_until(5)
         journal.submit(draft("https://a.example/last")).result(WAIT_S)
         until(lambda: journal.counters.rules == 1)

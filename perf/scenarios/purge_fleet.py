@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 from perf import purges
 from perf.bench import Bench
+from perf.errors import WrongAnswerError
 from perf.fleet import NAMES, Bus, Node, Spot, whole
 from perf.results import Bar, Measure
 from perf.scenario import Scenario
@@ -15,6 +16,7 @@ from perf.spreading import spread_ms
 ORDER = 92
 MISSED, QUICK_MISSED = 100_000, 5_000
 CLIENTS = 64
+PUBLISH_S = 60.0
 
 
 def run(bench: Bench) -> list[Measure]:
@@ -45,8 +47,7 @@ def _missed(bench: Bench, nodes: list[Node]) -> Measure:
         given, begun = 0, nodes[0].number("published_total")
         while given < missed:
             given += purges.at_once(nodes[0].admin, CLIENTS, 2.0, bench.cores.load)[0]
-        while nodes[0].number("published_total") < begun + given:
-            time.sleep(0.1)
+        _published(nodes[0], begun + given)
         took = nodes[2].start()
         if nodes[2].number("sequence") != nodes[0].number("sequence"):
             bench.progress("  it serves before it is at the end of the stream")
@@ -56,6 +57,15 @@ def _missed(bench: Bench, nodes: list[Node]) -> Measure:
             f"  {given:,} purges were missed: back after {took:.2f} s; without any {alone.values['headland'][-1]:.2f}"
         )
     return measure
+
+
+def _published(node: Node, count: float) -> None:
+    """Wait until a node has given so many purges to the fleet. Raises `WrongAnswerError` when it does not."""
+    deadline = time.monotonic() + PUBLISH_S
+    while (published := node.number("published_total")) < count:
+        if time.monotonic() > deadline:
+            raise WrongAnswerError(f"{count - published:,.0f} purges were not published after {PUBLISH_S:g} s")
+        time.sleep(0.1)
 
 
 SCENARIO = Scenario(

@@ -179,6 +179,7 @@ class Member:
     def applied_here(self, record: PurgeRecord) -> None:
         """An own purge is in force: it is to be published."""
         self._hold(record.id)
+        self._spread.begin(record.id)
         self._publisher.add(record)
 
     # -- reading ------------------------------------------------------------------------------------------------------
@@ -269,7 +270,9 @@ class Member:
     async def _apply(self, drafts: Sequence[Draft]) -> None:
         futures = [self._journal.submit_on_loop(draft) for draft in drafts]
         for future in futures:
-            audit_purge(await future)
+            record = await future
+            audit_purge(record)
+            self._spread.begin(record.id)
         self.counters.applied += len(futures)
 
     async def _tell(self, ids: Sequence[str], received_ms: int) -> None:
