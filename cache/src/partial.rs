@@ -123,6 +123,12 @@ impl Part {
         start..self.total.min(start + PART_BYTES)
     }
 
+    /// Those of a range that are in it.
+    pub fn cut(self, wanted: &Range<u64>) -> Range<u64> {
+        let bytes = self.bytes();
+        bytes.start.max(wanted.start)..bytes.end.min(wanted.end)
+    }
+
     /// Its key.
     pub fn key(self, whole: &CacheKey, generation: u64) -> CacheKey {
         let mut buffer = KeyBuffer::default();
@@ -199,6 +205,7 @@ mod tests {
             while at < total {
                 let part = Part::at(at, total);
                 assert_eq!(part.bytes().start, at);
+                assert_eq!(part.cut(&(0..total)), part.bytes());
                 at = part.bytes().end;
             }
             assert_eq!(at, total);

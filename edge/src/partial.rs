@@ -129,9 +129,7 @@ fn here(node: &Node, version: &Version, wanted: &Range<u64>) -> Option<Vec<Bytes
     }
     let mut pieces = Vec::new();
     for part in parts {
-        let bytes = part.bytes();
-        let wanted = bytes.start.max(wanted.start)..bytes.end.min(wanted.end);
-        pieces.extend(version.held(node, part)?.slice(&wanted)?);
+        pieces.extend(version.held(node, part)?.slice(&part.cut(wanted))?);
     }
     Some(pieces)
 }

@@ -61,7 +61,7 @@ impl<F: OwnedLines + Clone + Send + Sync + 'static> Reading<F> {
     /// Waits until the part with the byte at `at` has begun to come.
     pub async fn make_sure(&mut self, at: u64) -> Result<(), Missed> {
         let part = self.version.part(at);
-        let wanted = at..part.bytes().end.min(self.left.end);
+        let wanted = part.cut(&(at..self.left.end));
         let key = self.version.key(part);
         match self.node.collapse.join(key.as_ref(), 0) {
             Join::Crowded => Ok(()),
@@ -96,7 +96,7 @@ impl<F: OwnedLines + Clone + Send + Sync + 'static> Reading<F> {
     /// The next part: from memory, from disk, from a fill under way, or fetched now.
     pub async fn open(&mut self) -> Result<Segment, Missed> {
         let part = self.version.part(self.left.start);
-        let wanted = self.left.start..part.bytes().end.min(self.left.end);
+        let wanted = part.cut(&self.left);
         let key = self.version.key(part);
         for _ in 0..TRIES_MAX {
             if let Some(held) = self.version.held(&self.node, part).filter(|held| covers(&held.run, &wanted)) {

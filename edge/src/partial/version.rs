@@ -103,9 +103,7 @@ impl Version {
     pub fn missing(&self, node: &Node, wanted: &Range<u64>, parts_max: usize) -> Option<u64> {
         let mut parts = self.parts(wanted.clone()).enumerate();
         let (_, part) = parts.find(|(at, part)| {
-            let bytes = part.bytes();
-            let wanted = bytes.start.max(wanted.start)..bytes.end.min(wanted.end);
-            let is_held = |held: Held| covers(&held.run, &wanted);
+            let is_held = |held: Held| covers(&held.run, &part.cut(wanted));
             *at >= parts_max || !self.held(node, *part).map_or_else(|| self.may_be_on_disk(node, *part), is_held)
         })?;
         Some(part.bytes().start.max(wanted.start))
