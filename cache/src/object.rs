@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::HeaderMap;
 
+use crate::Time;
 use crate::body::Body;
 use crate::freshness::Freshness;
 use crate::head::{ALLOCATION_BYTES, StoredHead};
@@ -39,12 +40,23 @@ pub struct Parts {
 pub struct Object {
     parts: Parts,
     verdict: Verdict,
+    /// Later ones have a higher one.
+    number: u64,
 }
+
+/// Number of the next object.
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl Object {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Object { parts, verdict: Verdict::default() }
+        Object { parts, verdict: Verdict::default(), number: NEXT.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// Of several that match a request, the one with the highest is used (RFC 9111 section 4.1): what came, or was
+    /// confirmed, last; within one millisecond what was made last.
+    pub fn recency(&self) -> (Time, u64) {
+        (self.parts.freshness.response_time(), self.number)
     }
 
     /// The parts, to make the object's successor from.
@@ -121,6 +133,13 @@ mod tests {
             verdict.set(7, standing);
             assert_eq!((verdict.at(7), verdict.at(8)), (Some(standing), None));
         }
+    }
+
+    #[test]
+    fn of_two_of_one_millisecond_the_later_is_the_more_recent() {
+        let first = Object::new(crate::fixtures::parts("h", "/a", 0));
+        let confirmed = Object::new(first.parts().clone());
+        assert!(confirmed.recency() > first.recency());
     }
 
     #[test]

@@ -141,8 +141,7 @@ impl MemoryStore {
     pub fn candidates(&self, key: KeyRef<'_>) -> Candidates {
         let mut found = self.shard(key.short_hash()).table.lock().candidates(key);
         if found.len() > 1 {
-            // RFC 9111 section 4.1: of several that match, the most recent one is used; in one millisecond, the last stored.
-            found.sort_by_key(|object| Reverse((object.freshness.response_time(), object.generation)));
+            found.sort_by_key(|object| Reverse(object.recency()));
         }
         found
     }

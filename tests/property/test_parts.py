@@ -282,7 +282,7 @@ class Run:
             assert int(fields["x-answer"]) == asked, ("a hit under an old head", status, told, fields, asked)
         declared = int(fields.get("content-length", "-1"))
         if not get.head and len(body) != declared:
-            assert self.resource.troubled, ("broke off without a reason", get, status, fields, len(body))
+            assert self.resource.troubled, ("broke off without a reason", get, status, told, error, len(body), fields)
         self.resource.troubled = bool(self.resource.manner.cut)
         if status in (200, 206):
             self._check(get, status, fields, body)
