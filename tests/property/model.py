@@ -280,7 +280,8 @@ class Cache:
 
     def fetched_behind(self, asked: Asked, said: Said, *, confirmed: bool, now_s: float) -> None:
         """Something stale answered, and the origin was asked behind it: nobody has seen what came."""
-        if said.dropped or said.cut:
+        # A 304 has no body that could be cut.
+        if said.dropped or (said.cut and not confirmed):
             return
         if said.status in ERRORS:
             hidden = self.stands_in(asked, now_s)
