@@ -283,6 +283,22 @@ def _doors(document: Document) -> Iterator[Metric]:
 def _quic(document: Document) -> Iterator[Metric]:
     quic = document["quic"]
     yield _counter("quic_retries", "Clients that had to prove their address before a handshake.", quic["retries"])
+    yield _counter(
+        "quic_handshakes_refused",
+        "Handshakes refused to addresses that had proven themselves and began too many.",
+        quic["handshakes_refused"],
+    )
+    yield _counter(
+        "quic_datagrams_ignored",
+        "Datagrams of handshakes that were not looked at, since their source sent too many.",
+        quic["ignored"],
+    )
+    yield _counter("quic_priority_updates", "Priorities that clients changed.", quic["priority_updates"])
+    yield _counter(
+        "quic_priorities_forgotten",
+        "Changed priorities that were forgotten, since there were too many of a connection.",
+        quic["priorities_forgotten"],
+    )
     yield _counters(
         "quic_early_requests",
         "Requests in TLS early data, by when they were answered.",

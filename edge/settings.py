@@ -264,6 +264,16 @@ class LimitSettings(BaseModel):
     connections_per_address_max: int = Field(
         4096, alias="connections_per_address", ge=1, le=1_000_000, description="Connections from one client address."
     )
+    handshakes_per_address_max: int = Field(
+        200,
+        alias="handshakes_per_address",
+        ge=1,
+        le=1_000_000,
+        description=(
+            "QUIC handshakes a second from one client address (IPv6: /64); above it an address has to prove itself "
+            "first (Retry), and one that has is refused. Sixteen times as many datagrams of handshakes are looked at."
+        ),
+    )
     connections_max: int = Field(
         65_536, alias="connections", ge=1, le=10_000_000, description="Connections of all clients."
     )

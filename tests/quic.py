@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from aioquic.asyncio.client import connect
 from aioquic.buffer import Buffer, encode_uint_var
 from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, QuicEvent, StopSendingReceived, StreamDataReceived, StreamReset
 from aioquic.tls import SessionTicket
 
@@ -168,13 +169,13 @@ class Quic(Http3Client):
         if self._held and self._slow_s is not None:
             self._loop.call_later(self._slow_s, self._hear_one)
 
-    async def move(self) -> None:
-        """Go on from another port, as behind a router that forgot the old one."""
+    async def move(self, address: str = "::") -> None:
+        """Go on from another port, as behind a router that forgot the old one; or from another address."""
         loop = asyncio.get_running_loop()
         old = self._transport
         fresh = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
         fresh.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        fresh.bind(("::", 0))
+        fresh.bind((address, 0))
         await loop.create_datagram_endpoint(lambda: self, sock=fresh)
         # What the old port still gets is lost, as it would be.
         old.abort()
@@ -229,12 +230,18 @@ async def client(
     window: int | None = None,
     *,
     early: bool = False,
+    source: str | None = None,
 ) -> AsyncIterator[Quic]:
     """A connection to a node.
 
     Session tickets that come are appended to `tickets`; `window` is how many bytes of an answer it lets come; one that
-    is `early` does not wait for the handshake.
+    is `early` does not wait for the handshake; `source` is an address of this machine to
+    ask from.
     """
+    if source is not None:
+        async with _client_from(places, source) as connected:
+            yield connected
+        return
     host, port = places["https"].split(":")
     keep = tickets.append if tickets is not None else None
     async with connect(
@@ -252,6 +259,26 @@ async def client(
             await connected.wait_closed()
             # The port of now may not be the one it began with.
             cast("Quic", connected).leave_port()
+
+
+@asynccontextmanager
+async def _client_from(places: dict[str, str], source: str) -> AsyncIterator[Quic]:
+    """A connection from an address of this machine."""
+    host, port = places["https"].split(":")
+    door = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    door.bind((source, 0))
+    loop = asyncio.get_running_loop()
+    _, connected = await loop.create_datagram_endpoint(
+        lambda: Quic(QuicConnection(configuration=settings())), sock=door
+    )
+    connected.connect((host, int(port)))
+    try:
+        await asyncio.wait_for(connected.wait_connected(), WAIT_S)
+        yield connected
+    finally:
+        connected.close()
+        await connected.wait_closed()
+        connected.leave_port()
 
 
 GET = [(":method", "GET"), (":scheme", "https"), (":authority", HOST)]

@@ -77,6 +77,10 @@ METRICS = {
     "tls_handshakes": {"full": 0, "resumed": 0, "failed": 0},
     "quic": {
         "retries": 1,
+        "handshakes_refused": 2,
+        "ignored": 6,
+        "priority_updates": 8,
+        "priorities_forgotten": 0,
         "early_answered": 4,
         "early_waited": 1,
         "migrations": 2,

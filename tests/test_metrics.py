@@ -56,6 +56,10 @@ ORIGINS = [
 ]
 QUIC = {
     "retries": 1,
+    "handshakes_refused": 2,
+    "ignored": 6,
+    "priority_updates": 8,
+    "priorities_forgotten": 0,
     "early_answered": 4,
     "early_waited": 1,
     "migrations": 2,

@@ -89,6 +89,18 @@ def test_pyo3_is_named_at_the_border_only():
     assert not offenders, f"pyo3 belongs into */src/python.rs: {offenders}"
 
 
+def test_the_stack_of_quic_is_named_below_its_trait_only():
+    below = ROOT / "edge/src/quic"
+    offenders = [
+        _name(path)
+        for path in RUST
+        if path.is_relative_to(ROOT / "edge")
+        and not (path.is_relative_to(below) or path == below.with_suffix(".rs"))
+        and re.search(r"\bquinn\b", _code(path.read_text()))
+    ]
+    assert not offenders, f"what HTTP/3 needs of QUIC stands in edge/src/quic/stack.rs: {offenders}"
+
+
 def test_cache_reads_no_clock():
     clocks = re.compile(r"\b(?:Instant|SystemTime)::now\b")
     offenders = [

@@ -63,6 +63,8 @@ pub struct Limits {
     pub h2_resets_max: u32,
     /// Open connections from one address.
     pub connections_per_address_max: u32,
+    /// QUIC handshakes a second from one address: above it the address has to be proven, and proven ones are refused.
+    pub handshakes_per_address_max: u32,
     /// Open connections of all clients.
     pub connections_max: u32,
     /// Requests answered on one connection before it is closed.
@@ -109,6 +111,7 @@ impl Limits {
             ("h2_streams_max", self.h2_streams_max),
             ("h2_header_list_bytes", self.h2_header_list_bytes),
             ("connections_per_address_max", self.connections_per_address_max),
+            ("handshakes_per_address_max", self.handshakes_per_address_max),
             ("connections_max", self.connections_max),
             ("requests_per_connection_max", self.requests_per_connection_max),
         ] {
@@ -141,6 +144,7 @@ pub(crate) mod tests {
         h2_header_list_bytes: 64 * 1024,
         h2_resets_max: 100,
         connections_per_address_max: 1_000,
+        handshakes_per_address_max: 1_000,
         connections_max: 10_000,
         requests_per_connection_max: 10_000,
     };

@@ -87,6 +87,11 @@ pub struct WorkerMetrics {
 pub struct QuicMetrics {
     /// Clients that were asked to prove their address first.
     pub retries: Counter,
+    /// Handshakes refused to addresses that are proven, and began too many.
+    pub handshakes_refused: Counter,
+    /// Priorities that clients changed, and older ones that had to be forgotten for them.
+    pub priority_updates: Counter,
+    pub priorities_forgotten: Counter,
     /// Requests in early data that were answered at once, and those that had to wait for the end of the handshake.
     pub early_answered: Counter,
     pub early_waited: Counter,

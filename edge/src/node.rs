@@ -21,7 +21,7 @@ use crate::listener::Census;
 use crate::metrics::Metrics;
 use crate::purge::PurgeDesk;
 use crate::quic::steering::Lanes;
-use crate::quic::{Unproven, UsedTokens};
+use crate::quic::{Budgets, Unproven, UsedTokens};
 use crate::recoding::Workshop;
 use crate::refill::Refills;
 use crate::request::Found;
@@ -53,6 +53,7 @@ pub struct Node {
     pub secret: Arc<Secret>,
     pub used_tokens: Arc<UsedTokens>,
     pub unproven: Unproven,
+    pub handshakes: Budgets,
     /// How QUIC's workers hand datagrams to each other, one for each address.
     pub lanes: Mutex<Vec<Arc<Lanes>>>,
     pub certificates: Arc<ArcSwap<Certificates>>,
@@ -107,6 +108,7 @@ impl Node {
             secret,
             used_tokens: Arc::default(),
             unproven: Unproven::default(),
+            handshakes: Budgets::default(),
             lanes: Mutex::default(),
             certificates,
             log: ArcSwap::from_pointee(log),

@@ -6,14 +6,16 @@
 //!
 //! A datagram's source proves nothing until the client answers to it, so a handshake takes a place among the unproven only,
 //! never one of its address; when those are many, clients have to prove their address first (Retry, RFC 9000 section
-//! 8.1.2).
+//! 8.1.2), and so have those of a source that begins too many.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use aws_lc_rs::rand;
+use parking_lot::Mutex;
 use quinn::{Connection, Endpoint, Incoming, Runtime, ServerConfig, TokioRuntime};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
@@ -23,14 +25,19 @@ use crate::listener::Present;
 use crate::node::Node;
 use crate::worker;
 
+mod by_quinn;
 mod config;
 mod session;
+mod sources;
+mod stack;
 pub mod steering;
 mod tokens;
 
 pub use session::Facts;
+pub use stack::{Cut, Quic, Receiving, Sending};
 pub use tokens::UsedTokens;
 
+use sources::Sources;
 use steering::{Lanes, Steered};
 
 /// Handshakes of unproven clients under way, above which new ones have to prove their address.
@@ -53,6 +60,34 @@ impl Door {
 /// Handshakes whose client has not proven its address.
 #[derive(Debug, Default)]
 pub struct Unproven(AtomicU32);
+
+/// Handshakes that a source may begin, of all workers: before its address is proven, and after.
+#[derive(Debug)]
+pub struct Budgets {
+    unproven: Mutex<Sources>,
+    proven: Mutex<Sources>,
+    since: Instant,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        let mut seed = [0; 8];
+        rand::fill(&mut seed).expect("the system gives random bytes");
+        let seed = u64::from_be_bytes(seed);
+        Budgets {
+            unproven: Mutex::new(Sources::new(seed)),
+            proven: Mutex::new(Sources::new(!seed)),
+            since: Instant::now(),
+        }
+    }
+}
+
+impl Budgets {
+    fn take(&self, address: IpAddr, proven: bool, per_second: u32) -> bool {
+        let now_ns = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX / 2);
+        if proven { &self.proven } else { &self.unproven }.lock().take(address, now_ns, per_second)
+    }
+}
 
 struct Handshake(Arc<Node>);
 
@@ -87,6 +122,8 @@ fn open(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
 /// Takes connections on a door until the node drains. A door that cannot be served ends the
 /// process, as a TCP one does: clients were told of it.
 pub async fn accept(node: Arc<Node>, door: Door) {
+    let lanes = door.lanes.clone();
+    lanes.look_at(node.snapshot().limits.handshakes_per_address_max);
     let endpoint = endpoint(&node, door).expect("a bound socket can be registered");
     let mut known = node.version();
     let mut config = config::server(&node).expect("it was configured before");
@@ -102,6 +139,7 @@ pub async fn accept(node: Arc<Node>, door: Door) {
             // A reload changes limits, nothing that could fail.
             config = config::server(&node).expect("it was configured before");
             endpoint.set_server_config(Some((*config).clone()));
+            lanes.look_at(node.snapshot().limits.handshakes_per_address_max);
         }
         take(&node, incoming, config.clone());
     }
@@ -121,7 +159,14 @@ fn endpoint(node: &Node, door: Door) -> std::io::Result<Endpoint> {
 /// Lets one connection in, asks it to prove its address first, or refuses it.
 fn take(node: &Arc<Node>, incoming: Incoming, config: Arc<ServerConfig>) {
     let here = node.metrics.here();
-    if !incoming.remote_address_validated() && node.unproven.0.load(Relaxed) >= UNPROVEN_MAX {
+    let proven = incoming.remote_address_validated();
+    let per_second = node.snapshot().limits.handshakes_per_address_max;
+    let within = node.handshakes.take(incoming.remote_address().ip(), proven, per_second);
+    if proven && !within {
+        here.quic.handshakes_refused.bump();
+        return incoming.refuse();
+    }
+    if !proven && (!within || node.unproven.0.load(Relaxed) >= UNPROVEN_MAX) {
         here.quic.retries.bump();
         // One that cannot be asked to is refused.
         if let Err(error) = incoming.retry() {
@@ -192,7 +237,7 @@ fn admit(handshake: Handshake, connection: &Connection, address: SocketAddr) -> 
         h3::refuse(connection);
         return None;
     };
-    match facts(connection) {
+    match connection.facts() {
         Some(Facts { resumed: true, .. }) => here.tls_resumed.bump(),
         _ => here.tls_full.bump(),
     }
@@ -221,9 +266,4 @@ impl Proven {
             None => true,
         }
     }
-}
-
-/// What the handshake said.
-pub fn facts(connection: &Connection) -> Option<Facts> {
-    connection.handshake_data()?.downcast().ok().map(|facts| *facts)
 }

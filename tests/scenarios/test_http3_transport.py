@@ -105,15 +105,16 @@ async def test_a_download_goes_on_when_the_client_moves(
     places: dict[str, str], origin: ScriptedOrigin, path: str
 ) -> None:
     origin.says(path, FIELDS, LARGE)
-    before = _metric(places, "quic_strays_total")
+    before, moved = _metric(places, "quic_strays_total"), _metric(places, "quic_migrations_total")
     async with client(places, settings(max_data=16 << 20, max_stream_data=16 << 20)) as asked:
         answer = asked.begin("GET", HOST, path)
         for part in range(1, 8):
             await asked.until(lambda part=part: len(answer.body) > part * len(LARGE) // 10)
-            # As a router does that forgot: another port, without a word.
-            await asked.move()
+            # As a router does that forgot: another port, without a word; or as a phone that finds another network.
+            await asked.move("::ffff:127.0.0.2" if part % 2 else "::ffff:127.0.0.1")
         await asyncio.wait_for(answer.ended.wait(), 120)
         assert bytes(answer.body) == LARGE
+    await asyncio.to_thread(until, lambda: _metric(places, "quic_migrations_total") >= moved + 7)
     # Seven new ports and four workers: it did not always meet its own.
     assert _metric(places, "quic_strays_total") > before
 
@@ -177,6 +178,59 @@ def _half_open(places: dict[str, str], count: int) -> None:
             begun.connect((host, int(port)), now=0.0)
             for datagram, _ in begun.datagrams_to_send(now=0.0):
                 mute.sendto(datagram, (host, int(port)))
+
+
+ELSEWHERE = "127.0.0.2"
+
+
+async def test_a_source_that_begins_too_many_handshakes_has_to_prove_itself_and_others_do_not(
+    origin: ScriptedOrigin, path: str, tmp_path: Path
+) -> None:
+    origin.says(path, FIELDS, "hello")
+    file = configure(tmp_path, origin.url, "[limits]\nhandshakes_per_address = 10", admin="127.0.0.1:0")
+    with Headland("serve", "--config", file) as node:
+        places = node.serving()
+        await asyncio.to_thread(_half_open, places, 40)
+        await asyncio.to_thread(until, lambda: _metric(places, "quic_retries_total") > 0)
+        retries = _metric(places, "quic_retries_total")
+        async with client(places, source=ELSEWHERE) as served:
+            assert (await served.ask("GET", HOST, path)).status == 200
+        assert _metric(places, "quic_retries_total") == retries
+
+
+async def test_an_address_that_proved_itself_begins_so_many_handshakes_and_no_more(
+    origin: ScriptedOrigin, path: str, tmp_path: Path
+) -> None:
+    origin.says(path, FIELDS, "hello")
+    file = configure(tmp_path, origin.url, "[limits]\nhandshakes_per_address = 3", admin="127.0.0.1:0")
+    with Headland("serve", "--config", file) as node:
+        places = node.serving()
+
+        async def one() -> int:
+            async with client(places) as asked:
+                return (await asked.ask("GET", HOST, path)).status
+
+        ends = await asyncio.gather(*(one() for _ in range(24)), return_exceptions=True)
+        assert 200 in ends
+        assert any(isinstance(end, ConnectionError) for end in ends), ends
+        assert _metric(places, "quic_handshakes_refused_total") > 0
+
+
+async def test_noise_of_one_source_is_not_looked_at_and_others_are_served(
+    origin: ScriptedOrigin, path: str, tmp_path: Path
+) -> None:
+    origin.says(path, FIELDS, "hello")
+    file = configure(tmp_path, origin.url, "[limits]\nhandshakes_per_address = 2", admin="127.0.0.1:0")
+    with Headland("serve", "--config", file) as node:
+        places = node.serving()
+        host, port = places["https"].split(":")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as noisy:
+            # Long headers of version 1 and nothing that could be opened.
+            for number in range(2_000):
+                noisy.sendto(b"\xc0\0\0\0\1\x08" + number.to_bytes(8) + bytes(1_190), (host, int(port)))
+        await asyncio.to_thread(until, lambda: _metric(places, "quic_datagrams_ignored_total") > 0)
+        async with client(places, source=ELSEWHERE) as served:
+            assert (await served.ask("GET", HOST, path)).status == 200
 
 
 async def test_only_so_many_connections_of_one_address(origin: ScriptedOrigin, path: str, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use headland_cache::Scheme;
-use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::sync::Notify;
 use tokio::time::Instant as TokioInstant;
 
@@ -20,11 +20,12 @@ use super::{Peer, count};
 use crate::h3::{Code, VARINT_MAX, go_away, settings};
 use crate::metrics::Protocol;
 use crate::node::Node;
-use crate::quic::{self, Proven};
+use crate::quic::{Proven, Quic, Receiving, Sending};
 
 mod exchange;
 mod inlet;
 pub(crate) mod outlet;
+mod priorities;
 mod streams;
 mod uploaded;
 
@@ -34,9 +35,9 @@ const LAST_STREAM: u64 = VARINT_MAX - 3;
 const NOTICE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// What one connection's streams share.
-struct Door {
+struct Door<Q> {
     node: Arc<Node>,
-    quic: Connection,
+    quic: Q,
     peer: Peer,
     proven: Proven,
     /// Requests that are not answered, or whose answer is not acknowledged.
@@ -46,12 +47,13 @@ struct Door {
     given_up: AtomicU32,
     /// The largest field section that the client takes.
     section_bytes_max: AtomicU64,
+    priorities: priorities::Priorities,
 }
 
 /// A request that is under way.
-struct Open(Arc<Door>);
+struct Open<Q>(Arc<Door<Q>>);
 
-impl Drop for Open {
+impl<Q> Drop for Open<Q> {
     fn drop(&mut self) {
         if self.0.open.fetch_sub(1, Relaxed) == 1 {
             self.0.emptied.notify_waiters();
@@ -60,9 +62,9 @@ impl Drop for Open {
 }
 
 /// Serves a connection to its end.
-pub async fn serve(node: Arc<Node>, quic: Connection, address: SocketAddr, proven: Proven) {
+pub async fn serve<Q: Quic>(node: Arc<Node>, quic: Q, address: SocketAddr, proven: Proven) {
     count(&node, Protocol::H3);
-    let sni = quic::facts(&quic).and_then(|facts| facts.server_name);
+    let sni = quic.facts().and_then(|facts| facts.server_name);
     let door = Arc::new(Door {
         node,
         quic,
@@ -72,6 +74,7 @@ pub async fn serve(node: Arc<Node>, quic: Connection, address: SocketAddr, prove
         emptied: Notify::new(),
         given_up: AtomicU32::new(0),
         section_bytes_max: AtomicU64::new(u64::MAX),
+        priorities: priorities::Priorities::default(),
     });
     if let Some(control) = door.open_control().await {
         tokio::spawn(streams::watch(door.clone()));
@@ -82,18 +85,18 @@ pub async fn serve(node: Arc<Node>, quic: Connection, address: SocketAddr, prove
 }
 
 /// There are too many connections from this address.
-pub fn refuse(quic: &Connection) {
-    quic.close(code(Code::ExcessiveLoad), b"");
+pub fn refuse(quic: &impl Quic) {
+    quic.close(Code::ExcessiveLoad as u32);
 }
 
-impl Door {
+impl<Q: Quic> Door<Q> {
     /// Our control stream, SETTINGS first (section 6.2.1). QPACK needs no streams of ours: there is no dynamic table.
-    async fn open_control(&self) -> Option<SendStream> {
+    async fn open_control(&self) -> Option<Q::Sending> {
         let snapshot = self.node.snapshot();
         let within = Duration::from_millis(snapshot.limits.header_ms.into());
         tokio::time::timeout(within, async {
-            let mut control = self.quic.open_uni().await.ok()?;
-            control.write_chunk(settings(snapshot.limits.h2_header_list_bytes)).await.ok()?;
+            let mut control = self.quic.open_uni().await?;
+            say(&mut control, settings(snapshot.limits.h2_header_list_bytes)).await?;
             Some(control)
         })
         .await
@@ -101,7 +104,7 @@ impl Door {
     }
 
     /// Takes requests until the connection ends, or has to.
-    async fn run(self: &Arc<Self>, mut control: SendStream) {
+    async fn run(self: &Arc<Self>, mut control: Q::Sending) {
         let mut draining = std::pin::pin!(self.node.drain.begins());
         let mut deadline = Deadline::default();
         let (mut next, mut served) = (0, 0_u32);
@@ -112,8 +115,8 @@ impl Door {
             tokio::select! {
                 biased;
                 () = &mut draining => break self.node.drain.deadline(),
-                accepted = self.quic.accept_bi() => {
-                    let Ok(stream) = accepted else { return };
+                accepted = self.quic.accept_request() => {
+                    let Some(stream) = accepted else { return };
                     deadline.clear();
                     next = self.begin(stream);
                     served += 1;
@@ -135,27 +138,27 @@ impl Door {
     }
 
     /// Serves one stream in a task of its own; the id of the next one.
-    fn begin(self: &Arc<Self>, (send, receive): (SendStream, RecvStream)) -> u64 {
+    fn begin(self: &Arc<Self>, (send, receive): (Q::Sending, Q::Receiving)) -> u64 {
         self.open.fetch_add(1, Relaxed);
-        let next = u64::from(VarInt::from(send.id())) + 4;
+        let next = send.id() + 4;
         tokio::spawn(exchange::serve(Open(self.clone()), send, receive));
         next
     }
 
     /// Lets every request that was taken come to its end, and takes no more.
-    async fn leave(self: &Arc<Self>, control: &mut SendStream, mut next: u64) {
-        if control.write_chunk(go_away(LAST_STREAM)).await.is_err() {
+    async fn leave(self: &Arc<Self>, control: &mut Q::Sending, mut next: u64) {
+        if say(control, go_away(LAST_STREAM)).await.is_none() {
             return;
         }
-        let notice = (self.quic.rtt() * 2).clamp(NOTICE.0, NOTICE.1);
+        let notice = (self.quic.round_trip() * 2).clamp(NOTICE.0, NOTICE.1);
         let on_their_way = async {
-            while let Ok(stream) = self.quic.accept_bi().await {
+            while let Some(stream) = self.quic.accept_request().await {
                 next = self.begin(stream);
             }
         };
         drop(tokio::time::timeout(notice, on_their_way).await);
         // Section 5.2: requests from here on were not processed and may be sent again elsewhere.
-        if control.write_chunk(go_away(next)).await.is_err() {
+        if say(control, go_away(next)).await.is_none() {
             return;
         }
         // What is said last has to leave before the connection is closed.
@@ -163,11 +166,10 @@ impl Door {
         loop {
             tokio::select! {
                 () = async { (&mut said).await; self.empties().await } => return,
-                accepted = self.quic.accept_bi() => {
-                    let Ok((mut send, mut receive)) = accepted else { return };
-                    // Streams that are closed already need no telling.
-                    drop(send.reset(code(Code::RequestRejected)));
-                    drop(receive.stop(code(Code::RequestRejected)));
+                accepted = self.quic.accept_request() => {
+                    let Some((mut send, mut receive)) = accepted else { return };
+                    send.reset(Code::RequestRejected as u32);
+                    receive.stop(Code::RequestRejected as u32);
                 }
             }
         }
@@ -186,13 +188,13 @@ impl Door {
 
     /// Ends the connection; the first reason stands.
     fn fail(&self, reason: Code) {
-        self.quic.close(code(reason), b"");
+        self.quic.close(reason as u32);
     }
 
     /// The client gave a request up before it was answered. It may, but not all the time (RFC 9114 section 10.5).
     fn gave_up(&self) {
         let given_up = self.given_up.fetch_add(1, Relaxed) + 1;
-        if given_up > self.node.snapshot().limits.h2_resets_max && self.quic.close_reason().is_none() {
+        if given_up > self.node.snapshot().limits.h2_resets_max && !self.quic.is_closed() {
             self.node.metrics.here().connections_flooded.bump();
             self.fail(Code::ExcessiveLoad);
         }
@@ -206,15 +208,15 @@ impl Door {
 
     /// Adds what the transport counted over the life of the connection.
     fn count(&self) {
-        let stats = self.quic.stats();
+        let counted = self.quic.counted();
         let quic = &self.node.metrics.here().quic;
-        quic.datagrams_sent.add(stats.udp_tx.datagrams);
-        quic.sends.add(stats.udp_tx.ios);
-        quic.datagrams_received.add(stats.udp_rx.datagrams);
-        quic.packets_sent.add(stats.path.sent_packets);
-        quic.packets_lost.add(stats.path.lost_packets);
-        quic.migrations.add(stats.frame_rx.path_response);
-        quic.rtt.record(u64::try_from(stats.path.rtt.as_micros()).unwrap_or(u64::MAX));
+        quic.datagrams_sent.add(counted.datagrams_sent);
+        quic.sends.add(counted.sends);
+        quic.datagrams_received.add(counted.datagrams_received);
+        quic.packets_sent.add(counted.packets_sent);
+        quic.packets_lost.add(counted.packets_lost);
+        quic.migrations.add(counted.migrations);
+        quic.rtt.record(u64::try_from(self.quic.round_trip().as_micros()).unwrap_or(u64::MAX));
     }
 
     fn idle(&self) -> Duration {
@@ -222,6 +224,9 @@ impl Door {
     }
 }
 
-fn code(code: Code) -> VarInt {
-    VarInt::from_u32(code as u32)
+/// Writes a frame whole.
+async fn say(stream: &mut impl Sending, frame: Bytes) -> Option<()> {
+    let mut parts = [frame];
+    while stream.write(&mut parts).await.ok()? == 0 {}
+    Some(())
 }

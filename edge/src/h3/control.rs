@@ -4,10 +4,16 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::error::Code;
 use super::frame::gather;
+use super::priority::Priority;
 use super::varint::{self, VarintReader};
 
 /// Bytes of a SETTINGS frame, or of another one with a meaning.
 const PAYLOAD_BYTES_MAX: u64 = 4 << 10;
+/// `PRIORITY_UPDATE` of a request, and of a push (RFC 9218 section 7.2).
+const PRIORITY_UPDATE: u64 = 0xf_0700;
+const PRIORITY_UPDATE_OF_PUSH: u64 = 0xf_0701;
+/// Priorities that wait to be taken.
+const UPDATES_MAX: usize = 32;
 
 /// What a unidirectional stream is, by its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +63,8 @@ pub struct Control {
     pub light: u32,
     /// The largest field section that the client takes.
     pub section_bytes_max: Option<u64>,
+    /// What the client wants of its requests now, by their streams; whoever reads on takes them first.
+    pub priorities: Vec<(u64, Priority)>,
 }
 
 impl Default for State {
@@ -106,8 +114,10 @@ impl Control {
         self.light += u32::from(self.settled);
         match kind {
             0x4 if self.settled => Err(Code::FrameUnexpected),
-            0x4 | 0x3 | 0x7 | 0xd if length > PAYLOAD_BYTES_MAX => Err(Code::ExcessiveLoad),
-            0x4 | 0x3 | 0x7 | 0xd => Ok(State::Payload(kind, length)),
+            0x4 | 0x3 | 0x7 | 0xd | PRIORITY_UPDATE if length > PAYLOAD_BYTES_MAX => Err(Code::ExcessiveLoad),
+            0x4 | 0x3 | 0x7 | 0xd | PRIORITY_UPDATE => Ok(State::Payload(kind, length)),
+            // Of a push that was never promised.
+            PRIORITY_UPDATE_OF_PUSH => Err(Code::IdError),
             // Frames of request streams and of HTTP/2 (sections 7.2 and 7.2.8).
             0x0 | 0x1 | 0x2 | 0x5 | 0x6 | 0x8 | 0x9 => Err(Code::FrameUnexpected),
             _ => Ok(State::Skip(length)),
@@ -117,6 +127,9 @@ impl Control {
     fn take(&mut self, kind: u64, mut payload: Bytes) -> Result<(), Code> {
         if kind == 0x4 {
             return self.take_settings(payload);
+        }
+        if kind == PRIORITY_UPDATE {
+            return self.take_priority(payload);
         }
         let id = varint::take(&mut payload).filter(|_| payload.is_empty()).ok_or(Code::FrameError)?;
         match kind {
@@ -131,6 +144,19 @@ impl Control {
             // GOAWAY: no pushes any more, and there are none.
             _ => Ok(()),
         }
+    }
+
+    fn take_priority(&mut self, mut payload: Bytes) -> Result<(), Code> {
+        let stream = varint::take(&mut payload).ok_or(Code::FrameError)?;
+        // Only a request has one, and its stream is the client's and goes both ways (RFC 9000 section 2.1).
+        if stream & 0x3 != 0 {
+            return Err(Code::IdError);
+        }
+        if self.priorities.len() == UPDATES_MAX {
+            self.priorities.remove(0);
+        }
+        self.priorities.push((stream, Priority::of(&payload)));
+        Ok(())
     }
 
     fn take_settings(&mut self, mut payload: Bytes) -> Result<(), Code> {
@@ -226,6 +252,21 @@ mod tests {
             assert_eq!(read(wire, 1).unwrap_err(), code, "{wire:?}");
         }
         assert_eq!(read(&[4, 0x80, 1, 0, 0], 1).unwrap_err(), Code::ExcessiveLoad);
+    }
+
+    #[test]
+    fn priorities_are_kept_for_who_reads_on_and_the_oldest_is_dropped_first() {
+        let update = |stream: u8, value: &[u8]| [&[0x80, 0xf, 7, 0, value.len() as u8 + 1, stream][..], value].concat();
+        let wire = [&[4, 0][..], &update(0, b"u=1"), &update(4, b"u=9, i")].concat();
+        let control = read(&wire, 3).unwrap();
+        let wanted =
+            [(0, Priority { urgency: 1, incremental: false }), (4, Priority { urgency: 3, incremental: true })];
+        assert_eq!(control.priorities, wanted);
+        let many: Vec<u8> = (0..40).flat_map(|_| update(8, b"")).collect();
+        assert_eq!(read(&[&wire, &many[..]].concat(), 5).unwrap().priorities.len(), UPDATES_MAX);
+        assert_eq!(read(&[&[4, 0][..], &update(2, b"u=1")].concat(), 9).unwrap_err(), Code::IdError);
+        assert_eq!(read(&[4, 0, 0x80, 0xf, 7, 1, 1, 0], 9).unwrap_err(), Code::IdError);
+        assert_eq!(read(&[4, 0, 0x80, 0xf, 7, 0, 0], 9).unwrap_err(), Code::FrameError);
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //! masked with what a keyed hash makes of the rest, so that nobody else can tell two ids of a connection from two of
 //! different ones (RFC 9000 section 5.1). The worker that gets what is another's puts it into that one's lane.
 //!
-//! Only short headers are looked at: during a handshake a client does not move (section 9), and its first ids are its own.
+//! Before that, datagrams of handshakes have to be within the budget of their source.
+//!
+//! Only short headers are looked at for the way: during a handshake a client does not move (section 9), and its first ids are its own.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,9 +16,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand;
 use parking_lot::Mutex;
@@ -24,10 +26,14 @@ use quinn::udp::{EcnCodepoint, RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, ConnectionId, ConnectionIdGenerator, UdpPoller};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::sources::Sources;
+
 /// Bytes of our connection ids.
 const ID_BYTES: usize = 8;
 /// Datagrams that wait for one worker; more are dropped, as a full socket drops them.
 const LANE_DATAGRAMS_MAX: usize = 4_096;
+/// Datagrams that a client sends for one handshake at most, lost ones and Retry among them.
+const HANDSHAKE_DATAGRAMS: u32 = 16;
 /// The header's first bit: a long header (RFC 8999 section 5.1).
 const LONG_HEADER: u8 = 0x80;
 
@@ -98,6 +104,9 @@ pub struct Lanes {
     /// Datagrams put into another's lane, and those that found it full.
     pub handed_over: AtomicU64,
     pub dropped: AtomicU64,
+    /// Datagrams of handshakes that a worker looks at for one source in a second, and those it did not look at.
+    per_source: AtomicU32,
+    pub ignored: AtomicU64,
 }
 
 impl fmt::Debug for Lanes {
@@ -109,11 +118,23 @@ impl fmt::Debug for Lanes {
 impl Lanes {
     pub fn new(workers: usize, mask: Mask) -> Self {
         let all = std::iter::repeat_with(Lane::default).take(workers).collect();
-        Lanes { all, mask, handed_over: AtomicU64::new(0), dropped: AtomicU64::new(0) }
+        Lanes {
+            all,
+            mask,
+            handed_over: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            per_source: AtomicU32::new(u32::MAX),
+            ignored: AtomicU64::new(0),
+        }
     }
 
     pub fn mask(&self) -> Mask {
         self.mask
+    }
+
+    /// A source may begin so many handshakes a second.
+    pub fn look_at(&self, handshakes: u32) {
+        self.per_source.store(handshakes.saturating_mul(HANDSHAKE_DATAGRAMS), Relaxed);
     }
 
     /// The worker other than `own` that a datagram is for.
@@ -173,11 +194,29 @@ pub struct Steered {
     socket: Arc<dyn AsyncUdpSocket>,
     lanes: Arc<Lanes>,
     worker: usize,
+    /// Of handshakes; only this worker takes the lock.
+    budgets: Mutex<Sources>,
+    since: Instant,
 }
 
 impl Steered {
     pub fn new(socket: Arc<dyn AsyncUdpSocket>, lanes: Arc<Lanes>, worker: usize) -> Self {
-        Steered { socket, lanes, worker }
+        // Another key than that of the ids, made of it.
+        let budgets = Mutex::new(Sources::new(!lanes.mask.0));
+        Steered { socket, lanes, worker, budgets, since: Instant::now() }
+    }
+
+    /// Whether a datagram is looked at: one of a handshake costs much more than it cost its sender.
+    fn is_looked_at(&self, datagram: &[u8], from: SocketAddr) -> bool {
+        if datagram.first().is_none_or(|first| first & LONG_HEADER == 0) {
+            return true;
+        }
+        let now_ns = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX / 2);
+        let within = self.budgets.lock().take(from.ip(), now_ns, self.lanes.per_source.load(Relaxed));
+        if !within {
+            self.lanes.ignored.fetch_add(1, Relaxed);
+        }
+        within
     }
 
     /// Puts what is for others into their lanes, and leaves the rest in place; how many buffers are left.
@@ -208,7 +247,7 @@ impl Steered {
             if let Some(lane) = self.lanes.other(&buffer[at..end], self.worker) {
                 let bytes = buffer[at..end].into();
                 self.lanes.hand_over(lane, Datagram { from: meta.addr, ecn: meta.ecn, to: meta.dst_ip, bytes });
-            } else {
+            } else if self.is_looked_at(&buffer[at..end], meta.addr) {
                 if kept != at {
                     buffer.copy_within(at..end, kept);
                 }
@@ -277,6 +316,13 @@ mod tests {
         [&[0x40][..], id, &[0; 20]].concat()
     }
 
+    fn any_socket() -> Arc<dyn AsyncUdpSocket> {
+        let socket = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap().block_on(async {
+            quinn::Runtime::wrap_udp_socket(&quinn::TokioRuntime, std::net::UdpSocket::bind("127.0.0.1:0").unwrap())
+        });
+        socket.unwrap()
+    }
+
     #[test]
     fn an_id_leads_to_its_worker_and_says_nothing_to_others() {
         let mask = Mask::new([9; 8]);
@@ -299,10 +345,7 @@ mod tests {
         let (a, b, c) = (of(0), of(1), of(0));
         let mut buffer = [a.clone(), b.clone(), c.clone()].concat();
         let meta = RecvMeta { len: buffer.len(), stride: a.len(), ..RecvMeta::default() };
-        let socket = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap().block_on(async {
-            quinn::Runtime::wrap_udp_socket(&quinn::TokioRuntime, std::net::UdpSocket::bind("127.0.0.1:0").unwrap())
-        });
-        let steered = Steered::new(socket.unwrap(), lanes.clone(), 0);
+        let steered = Steered::new(any_socket(), lanes.clone(), 0);
         let kept = steered.sort_one(&mut buffer, &meta);
         assert_eq!(buffer[..kept], [a, c].concat());
         let mut other = vec![0; 100];
@@ -310,6 +353,19 @@ mod tests {
         assert_eq!(lanes.all[1].take(&mut [IoSliceMut::new(&mut other)], &mut metas), 1);
         assert_eq!(other[..metas[0].len], b);
         assert_eq!(lanes.handed_over.load(Relaxed), 1);
+    }
+
+    #[test]
+    fn datagrams_of_handshakes_are_looked_at_within_the_budget_of_their_source() {
+        let lanes = Arc::new(Lanes::new(1, Mask::new([9; 8])));
+        lanes.per_source.store(3, Relaxed);
+        let steered = Steered::new(any_socket(), lanes.clone(), 0);
+        let looked_at = |first: u8, from: [u8; 4]| steered.is_looked_at(&[first, 1], (from, 1).into());
+        let count = |first, from| (0..50).filter(|_| looked_at(first, from)).count();
+        assert!(count(0xc0, [192, 0, 2, 1]) < 10);
+        assert!(looked_at(0xc0, [192, 0, 2, 2]));
+        assert_eq!(count(0x40, [192, 0, 2, 1]), 50);
+        assert!(lanes.ignored.load(Relaxed) > 40);
     }
 
     #[test]

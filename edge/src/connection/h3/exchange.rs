@@ -10,7 +10,6 @@ use headland_cache::{Outcome, Scheme};
 use headland_origin::RequestBody;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
-use quinn::{RecvStream, SendStream};
 
 use super::inlet::{Gone, Inlet};
 use super::outlet::{Outlet, Refused};
@@ -23,20 +22,21 @@ use crate::connection::head;
 use crate::deliver::has_content;
 use crate::fetching;
 use crate::h1::{Reason, Refusal};
-use crate::h3::{Code, FieldSection, Malformed, RequestHead, data_frame, read_head};
+use crate::h3::{Code, FieldSection, Malformed, Priority, RequestHead, data_frame, read_head};
 use crate::interims::Interims;
 use crate::metrics::Protocol;
 use crate::plan::Plan;
+use crate::quic::{Quic, Receiving};
 use crate::request::{Next, Received, Scratch, walk};
 use crate::snapshot::Snapshot;
 
 /// Serves one stream. It counts as open until the client has acknowledged the answer.
-pub(super) async fn serve(open: Open, send: SendStream, receive: RecvStream) {
+pub(super) async fn serve<Q: Quic>(open: Open<Q>, send: Q::Sending, receive: Q::Receiving) {
     let door = &open.0;
-    let early = receive.is_0rtt();
+    let early = receive.is_early();
     let snapshot = door.node.snapshot();
     let limits = &snapshot.limits;
-    let mut outlet = Outlet::new(door.quic.clone(), send, Duration::from_millis(limits.write_stall_ms.into()));
+    let mut outlet = Outlet::new(door.clone(), send, Duration::from_millis(limits.write_stall_ms.into()));
     let mut inlet = Inlet::new(door.clone(), receive, limits);
     let within = Duration::from_millis(limits.header_ms.into());
     let section = match tokio::time::timeout(within, inlet.head()).await {
@@ -57,13 +57,12 @@ pub(super) async fn serve(open: Open, send: SendStream, receive: RecvStream) {
         Ok(Err(_)) => return door.gave_up(),
         Err(_) => return outlet.reset(Code::RequestIncomplete),
     };
-    if let Some(urgency) = head.fields.get("priority").and_then(|value| urgency(value.as_bytes())) {
-        outlet.set_urgency(urgency);
-    }
+    let said = head.fields.get("priority").map(|value| Priority::of(value.as_bytes()));
+    outlet.set_priority(said.unwrap_or_default());
     let door = door.clone();
     let exchange = Exchange { door, snapshot, head, started, outlet, inlet: body.then_some(inlet) };
     if early {
-        exchange.run_early().await;
+        Box::pin(exchange.run_early()).await;
     } else {
         exchange.run().await;
     }
@@ -72,7 +71,7 @@ pub(super) async fn serve(open: Open, send: SendStream, receive: RecvStream) {
 
 /// Whether a body follows; none where a length of nothing was announced and something comes (RFC 9114 section 4.1.2). Only
 /// methods that usually have a body are not waited with until it is certain.
-async fn has_body(head: &RequestHead, inlet: &mut Inlet) -> Result<Option<bool>, Gone> {
+async fn has_body(head: &RequestHead, inlet: &mut Inlet<impl Quic>) -> Result<Option<bool>, Gone> {
     let usual = matches!(head.method, Method::POST | Method::PUT | Method::PATCH);
     let more = std::future::poll_fn(|cx| match inlet.poll_more(cx) {
         Poll::Pending if head.length.is_some_and(|length| length > 0) || (usual && head.length.is_none()) => {
@@ -90,7 +89,7 @@ async fn has_body(head: &RequestHead, inlet: &mut Inlet) -> Result<Option<bool>,
 }
 
 /// Answers what is malformed, and stops reading it (section 4.1.2).
-async fn refuse(door: &Door, mut outlet: Outlet, mut inlet: Inlet, reason: Reason) {
+async fn refuse<Q: Quic>(door: &Door<Q>, mut outlet: Outlet<Q>, mut inlet: Inlet<Q>, reason: Reason) {
     door.node.metrics.here().refused.0[reason.index()].bump();
     inlet.stop(Code::MessageError);
     let refusal = Refusal::from(reason);
@@ -106,27 +105,18 @@ async fn refuse(door: &Door, mut outlet: Outlet, mut inlet: Inlet, reason: Reaso
     }
 }
 
-/// The urgency of a Priority field (RFC 9218 section 4.1); what cannot be read is not there.
-fn urgency(value: &[u8]) -> Option<u8> {
-    let mut members = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-    members.find_map(|member| match member {
-        [b'u', b'=', digit @ b'0'..=b'7'] => Some(digit - b'0'),
-        _ => None,
-    })
-}
-
 /// One stream.
-struct Exchange {
-    door: Arc<Door>,
+struct Exchange<Q: Quic> {
+    door: Arc<Door<Q>>,
     snapshot: Arc<Snapshot>,
     head: RequestHead,
     started: Instant,
-    outlet: Outlet,
+    outlet: Outlet<Q>,
     /// Where there is a body.
-    inlet: Option<Inlet>,
+    inlet: Option<Inlet<Q>>,
 }
 
-impl Exchange {
+impl<Q: Quic> Exchange<Q> {
     async fn run(mut self) {
         if let Some(answer) = self.refusal() {
             return self.answer(answer).await;
@@ -137,10 +127,11 @@ impl Exchange {
                 fetching::refresh(&self.door.node, refresh);
                 answer
             }
-            Next::Purge(purge) => self.door.node.purges.purge(purge).await,
+            // What is not a hit has a place of its own: a task is as large as its largest step, and is moved when it begins.
+            Next::Purge(purge) => Box::pin(self.door.node.purges.purge(purge)).await,
             Next::Fetch(plan) => {
                 let unanswered = plan.trace();
-                let Some(answer) = self.fetch(plan).await else {
+                let Some(answer) = Box::pin(self.fetch(plan)).await else {
                     self.door.gave_up();
                     return self.done(&unanswered, &Sent::nothing());
                 };
@@ -347,17 +338,5 @@ impl Exchange {
             started: self.started,
         };
         done(&self.door.node, &asked, trace, sent);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_urgency_of_a_request_is_read() {
-        for (value, wanted) in [("u=0", Some(0)), ("i, u=7", Some(7)), ("u=3;x, i", None), ("u=8", None), ("", None)] {
-            assert_eq!(urgency(value.as_bytes()), wanted, "{value}");
-        }
     }
 }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use quinn::RecvStream;
 
-use super::{Door, code};
+use super::Door;
 use crate::h3::{Code, Event, Frames};
 use crate::limits::Limits;
+use crate::quic::{Quic, Receiving};
 
 /// Bytes read at a time; they are not copied.
 const READ_BYTES: usize = 64 << 10;
@@ -28,9 +28,9 @@ pub(super) enum Gone {
     TooLarge,
 }
 
-pub(super) struct Inlet {
-    pub(super) door: Arc<Door>,
-    stream: RecvStream,
+pub(super) struct Inlet<Q: Quic> {
+    pub(super) door: Arc<Door<Q>>,
+    stream: Q::Receiving,
     frames: Frames,
     input: Bytes,
     ended: bool,
@@ -38,8 +38,8 @@ pub(super) struct Inlet {
     peeked: Option<Event>,
 }
 
-impl Inlet {
-    pub(super) fn new(door: Arc<Door>, stream: RecvStream, limits: &Limits) -> Self {
+impl<Q: Quic> Inlet<Q> {
+    pub(super) fn new(door: Arc<Door<Q>>, stream: Q::Receiving, limits: &Limits) -> Self {
         let frames = Frames::new(limits.h2_header_list_bytes);
         Inlet { door, stream, frames, input: Bytes::new(), ended: false, peeked: None }
     }
@@ -90,9 +90,9 @@ impl Inlet {
 
     /// What comes next on the stream; none at its end.
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Gone>> {
-        let chunk = ready!(pin!(self.stream.read_chunk(READ_BYTES, true)).poll(cx));
+        let chunk = ready!(pin!(self.stream.read(READ_BYTES)).poll(cx));
         self.ended |= chunk.is_err();
-        Poll::Ready(chunk.map(|chunk| chunk.map(|chunk| chunk.bytes)).map_err(|_| Gone::Client))
+        Poll::Ready(chunk.map_err(|_| Gone::Client))
     }
 
     fn breaks(&mut self, reason: Code) -> Gone {
@@ -104,13 +104,12 @@ impl Inlet {
     /// The client is asked to send no more.
     pub(super) fn stop(&mut self, reason: Code) {
         if !std::mem::replace(&mut self.ended, true) {
-            // A stream that is closed needs no telling.
-            drop(self.stream.stop(code(reason)));
+            self.stream.stop(reason as u32);
         }
     }
 }
 
-impl Drop for Inlet {
+impl<Q: Quic> Drop for Inlet<Q> {
     fn drop(&mut self) {
         self.stop(Code::NoError);
     }

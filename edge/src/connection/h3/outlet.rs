@@ -5,15 +5,17 @@
 //! it was finished, a half that is dropped resets its stream: what is short must never look whole.
 
 use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use quinn::{Connection, SendStream, StoppedError, VarInt};
 
-use super::code;
+use super::Door;
 use crate::connection::deadline::Deadline;
-use crate::h3::Code;
+use crate::h3::{Code, Priority};
+use crate::quic::{Quic, Sending};
 
 /// A client that acknowledges less than this within the stall time is too slow, once all is sent.
 const TAIL_BYTES: u64 = 64 << 10;
@@ -35,20 +37,30 @@ pub(super) enum Refused {
     Broken,
 }
 
-type Stopped = Pin<Box<dyn Future<Output = Result<Option<VarInt>, StoppedError>> + Send>>;
+type Stopped = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-pub(super) struct Outlet {
-    quic: Connection,
-    stream: SendStream,
+pub(super) struct Outlet<Q: Quic> {
+    door: Arc<Door<Q>>,
+    stream: Q::Sending,
     stall: Duration,
     deadline: Deadline,
     stopped: Option<Stopped>,
     ended: bool,
+    /// Updates of priorities that were looked at.
+    updates: u32,
 }
 
-impl Outlet {
-    pub(super) fn new(quic: Connection, stream: SendStream, stall: Duration) -> Self {
-        Outlet { quic, stream, stall, deadline: Deadline::default(), stopped: None, ended: false }
+/// What ended the waiting for a client that takes nothing now.
+enum Step {
+    Written(usize),
+    Refused(Refused),
+    /// The client wants its answers in another order.
+    Reordered,
+}
+
+impl<Q: Quic> Outlet<Q> {
+    pub(super) fn new(door: Arc<Door<Q>>, stream: Q::Sending, stall: Duration) -> Self {
+        Outlet { door, stream, stall, deadline: Deadline::default(), stopped: None, ended: false, updates: 0 }
     }
 
     /// Sends every part, without a copy.
@@ -66,52 +78,75 @@ impl Outlet {
     /// Its windows open in leaps, so it may take bytes all the time and still let nothing more in for a while: as long as
     /// bytes leave it is given that time, though not for ever.
     async fn write_some(&mut self, parts: &mut [Bytes]) -> Result<usize, Refused> {
-        let (quic, deadline, stall) = (&self.quic, &mut self.deadline, self.stall);
-        let left = || quic.stats().udp_tx.bytes;
         let (mut stalls, mut before) = (0, 0);
-        let mut writing = pin!(self.stream.write_chunks(parts));
+        loop {
+            self.reorder();
+            match self.write_or_wait(parts, &mut stalls, &mut before).await {
+                Step::Written(parts) => return Ok(parts),
+                Step::Refused(why) => return Err(why),
+                Step::Reordered => {}
+            }
+        }
+    }
+
+    async fn write_or_wait(&mut self, parts: &mut [Bytes], stalls: &mut u32, before: &mut u64) -> Step {
+        let (door, deadline, stall, seen) = (&self.door, &mut self.deadline, self.stall, self.updates);
+        let mut reordered = pin!(door.priorities.changed.notified());
+        let mut writing = pin!(self.stream.write(parts));
         std::future::poll_fn(|cx| {
             if let Poll::Ready(written) = writing.as_mut().poll(cx) {
-                return Poll::Ready(written.map(|written| written.chunks).map_err(|_| Refused::Stopped));
+                return Poll::Ready(written.map_or(Step::Refused(Refused::Stopped), Step::Written));
+            }
+            // First be heard of, then look: what is said in between wakes.
+            if reordered.as_mut().poll(cx).is_ready() || door.priorities.version.load(Relaxed) != seen {
+                return Poll::Ready(Step::Reordered);
             }
             loop {
                 if !deadline.is_set() {
-                    before = left();
+                    *before = door.quic.bytes_sent();
                     deadline.set(Instant::now(), stall);
                 }
                 std::task::ready!(deadline.poll(cx));
                 deadline.clear();
-                stalls += 1;
-                if stalls == STALLS_MAX || left() < before + LEAVING_BYTES {
-                    return Poll::Ready(Err(Refused::Stalled));
+                *stalls += 1;
+                if *stalls == STALLS_MAX || door.quic.bytes_sent() < *before + LEAVING_BYTES {
+                    return Poll::Ready(Step::Refused(Refused::Stalled));
                 }
             }
         })
         .await
     }
 
+    /// Takes the client's last word on this stream, if there was one since.
+    fn reorder(&mut self) {
+        let version = self.door.priorities.version.load(Relaxed);
+        if std::mem::replace(&mut self.updates, version) != version
+            && let Some(priority) = self.door.priorities.of(self.stream.id())
+        {
+            self.stream.set_priority(priority.rank(self.stream.id()));
+        }
+    }
+
     /// Ready when the client wants no more of it.
     pub(super) fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let stopped = self.stopped.get_or_insert_with(|| Box::pin(self.stream.stopped()));
-        stopped.as_mut().poll(cx).map(|_| ())
+        stopped.as_mut().poll(cx)
     }
 
-    /// Urgency 0 to 7, the most urgent first (RFC 9218 section 4.1).
-    pub(super) fn set_urgency(&self, urgency: u8) {
-        // A stream that is gone shows when something is written.
-        drop(self.stream.set_priority(3 - i32::from(urgency)));
+    /// What the request asked for; what was said of it apart counts more (RFC 9218 section 7).
+    pub(super) fn set_priority(&self, priority: Priority) {
+        self.stream.set_priority(priority.rank(self.stream.id()));
     }
 
     /// All is said.
     pub(super) fn finish(&mut self) -> bool {
         self.ended = true;
-        self.stream.finish().is_ok()
+        self.stream.finish()
     }
 
     pub(super) fn reset(&mut self, reason: Code) {
         if !std::mem::replace(&mut self.ended, true) {
-            // A stream that is closed needs no telling.
-            drop(self.stream.reset(code(reason)));
+            self.stream.reset(reason as u32);
         }
     }
 
@@ -121,13 +156,14 @@ impl Outlet {
         let within = self.stall * (1 + tail as u32);
         let stopped = std::future::poll_fn(|cx| self.poll_stopped(cx));
         if tokio::time::timeout(within, stopped).await.is_err() {
-            drop(self.stream.reset(code(Code::InternalError)));
+            self.stream.reset(Code::InternalError as u32);
         }
     }
 }
 
-impl Drop for Outlet {
+impl<Q: Quic> Drop for Outlet<Q> {
     fn drop(&mut self) {
+        self.door.priorities.forget(self.stream.id());
         self.reset(Code::InternalError);
     }
 }

@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use quinn::{ReadError, RecvStream};
 
-use super::{Door, code};
+use super::Door;
 use crate::h3::{Code, Control, Instructions, QpackStream, StreamKind, VarintReader};
 use crate::limits::H2_LIGHT_FRAMES_MAX;
+use crate::quic::{Cut, Quic, Receiving};
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 4 << 10;
@@ -24,9 +24,9 @@ struct Seen {
 }
 
 /// Takes the client's unidirectional streams until the connection ends.
-pub(super) async fn watch(door: Arc<Door>) {
+pub(super) async fn watch<Q: Quic>(door: Arc<Door<Q>>) {
     let seen = Arc::new(parking_lot::Mutex::new(Seen::default()));
-    while let Ok(stream) = door.quic.accept_uni().await {
+    while let Some(stream) = door.quic.accept_uni().await {
         let (door, seen) = (door.clone(), seen.clone());
         tokio::spawn(async move {
             if let Err(reason) = serve(&door, &seen, stream).await {
@@ -36,15 +36,15 @@ pub(super) async fn watch(door: Arc<Door>) {
     }
 }
 
-async fn serve(door: &Door, seen: &parking_lot::Mutex<Seen>, mut stream: RecvStream) -> Result<(), Code> {
+async fn serve<Q: Quic>(door: &Door<Q>, seen: &parking_lot::Mutex<Seen>, mut stream: Q::Receiving) -> Result<(), Code> {
     let mut kind = VarintReader::default();
     let mut input = Bytes::new();
     let kind = loop {
         if let Some(kind) = kind.read(&mut input) {
             break StreamKind::of(kind);
         }
-        match stream.read_chunk(READ_BYTES, true).await {
-            Ok(Some(chunk)) => input = chunk.bytes,
+        match stream.read(READ_BYTES).await {
+            Ok(Some(chunk)) => input = chunk,
             // It may end before it says what it is (RFC 9114 section 6.2).
             _ => return Ok(()),
         }
@@ -52,7 +52,7 @@ async fn serve(door: &Door, seen: &parking_lot::Mutex<Seen>, mut stream: RecvStr
     match kind {
         StreamKind::Push => return Err(Code::StreamCreationError),
         StreamKind::Unknown => {
-            drop(stream.stop(code(Code::StreamCreationError)));
+            stream.stop(Code::StreamCreationError as u32);
             return Ok(());
         }
         StreamKind::Control | StreamKind::Qpack(_) => {}
@@ -77,13 +77,20 @@ impl Seen {
     }
 }
 
-async fn read_control(door: &Door, mut stream: RecvStream, mut input: Bytes) -> Result<(), Code> {
+async fn read_control<Q: Quic>(door: &Door<Q>, mut stream: Q::Receiving, mut input: Bytes) -> Result<(), Code> {
     let mut control = Control::default();
     let mut since = Instant::now();
     loop {
         control.read(&mut input)?;
         if let Some(bytes) = control.section_bytes_max.take() {
             door.section_bytes_max.store(bytes, Relaxed);
+        }
+        for (stream, priority) in control.priorities.drain(..) {
+            let quic = &door.node.metrics.here().quic;
+            quic.priority_updates.bump();
+            if door.priorities.update(stream, priority) {
+                quic.priorities_forgotten.bump();
+            }
         }
         if control.light > H2_LIGHT_FRAMES_MAX {
             if since.elapsed() < MINUTE {
@@ -97,7 +104,7 @@ async fn read_control(door: &Door, mut stream: RecvStream, mut input: Bytes) -> 
     }
 }
 
-async fn read_instructions(mut stream: RecvStream, which: QpackStream, mut input: Bytes) -> Result<(), Code> {
+async fn read_instructions(mut stream: impl Receiving, which: QpackStream, mut input: Bytes) -> Result<(), Code> {
     let mut instructions = Instructions::new(which);
     loop {
         instructions.read(&input)?;
@@ -107,10 +114,10 @@ async fn read_instructions(mut stream: RecvStream, which: QpackStream, mut input
 }
 
 /// More of a stream that may not end before its connection does; none when that has ended.
-async fn next(stream: &mut RecvStream) -> Result<Option<Bytes>, Code> {
-    match stream.read_chunk(READ_BYTES, true).await {
-        Ok(Some(chunk)) => Ok(Some(chunk.bytes)),
-        Ok(None) | Err(ReadError::Reset(_)) => Err(Code::ClosedCriticalStream),
-        Err(_) => Ok(None),
+async fn next(stream: &mut impl Receiving) -> Result<Option<Bytes>, Code> {
+    match stream.read(READ_BYTES).await {
+        Ok(Some(chunk)) => Ok(Some(chunk)),
+        Ok(None) | Err(Cut::Stream) => Err(Code::ClosedCriticalStream),
+        Err(Cut::Connection) => Ok(None),
     }
 }

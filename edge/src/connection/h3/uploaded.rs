@@ -13,11 +13,12 @@ use http_body::{Body, Frame};
 use super::inlet::{Gone, Inlet};
 use crate::connection::deadline::Deadline;
 use crate::h3::{Code, Event, Malformed, read_trailers};
+use crate::quic::Quic;
 use crate::snapshot::Snapshot;
 
 /// The receiving half of one stream; the client's window opens as the origin takes what comes.
-pub(super) struct Uploaded {
-    inlet: Inlet,
+pub(super) struct Uploaded<Q: Quic> {
+    inlet: Inlet<Q>,
     snapshot: Arc<Snapshot>,
     /// Bytes that may still come.
     left: u64,
@@ -27,8 +28,8 @@ pub(super) struct Uploaded {
     done: bool,
 }
 
-impl Uploaded {
-    pub(super) fn new(inlet: Inlet, announced: Option<u64>, snapshot: Arc<Snapshot>) -> Self {
+impl<Q: Quic> Uploaded<Q> {
+    pub(super) fn new(inlet: Inlet<Q>, announced: Option<u64>, snapshot: Arc<Snapshot>) -> Self {
         let left = snapshot.limits.body_bytes_max;
         Uploaded { inlet, snapshot, left, announced, deadline: Deadline::default(), done: false }
     }
@@ -73,7 +74,7 @@ impl Uploaded {
     }
 }
 
-impl Body for Uploaded {
+impl<Q: Quic> Body for Uploaded<Q> {
     type Data = Bytes;
     type Error = BodyFault;
 
