@@ -36,6 +36,7 @@ class Arrivals:
     poisson: bool = True
     verdict: str = "hit"
     resume: bool = False
+    early: bool = False
     listed: str = ""
     first: int = 0
 
@@ -74,6 +75,7 @@ def run(what: Arrivals, peer: Peer, cores: tuple[int, ...], prefix: tuple[str, .
     words += ["--bytes", str(what.body_bytes)] if what.body_bytes else []
     words += ["--arrivals", "poisson" if what.poisson else "even", "--unique", "yes" if what.unique else "no"]
     words += ["--resume", "yes" if what.resume else "no"]
+    words += ["--early", "yes"] if what.early else []
     command = own_load.command(peer, what.door, words, agent=not what.listed)
     told = own_load.run(peer, command, what.warm_s + what.seconds, cores, verdict=what.verdict, prefix=prefix)
     return Waits(told.report, shlex.join(command))

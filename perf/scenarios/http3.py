@@ -16,6 +16,8 @@ from perf.scenario import Scenario
 ORDER = 35
 RATE = 4_000.0
 HANDSHAKES = 200.0
+HUGE = 100 << 20
+HUGE_RATE, HUGE_SECONDS = 0.5, 4.0
 DOORS: tuple[Door, ...] = ("h2", "h3")
 WORDS = {"h2": "HTTP/2", "h3": "HTTP/3"}
 ANEW = Arrivals("/hit/1k", 1024, HANDSHAKES, 5.0, new_connections=True, warm_s=0.0)
@@ -38,6 +40,18 @@ def run(bench: Bench) -> list[Measure]:
         measures += pair(bench, peer, key, f"{words} handshake and one hit", anew, _cost)
     large = Arrivals("/hit/10m", bodies.SIZES["10m"], 4.0, bench.pace.seconds, connections=1, poisson=False)
     measures += pair(bench, peer, "10m", "10 MiB, one connection, to its last byte", large, whole)
+    bench.stop([peer])
+    return measures + _huge(bench)
+
+
+def _huge(bench: Bench) -> list[Measure]:
+    """100 MiB at a time on one connection: the ratio of the times is that of what comes in a second, the other way."""
+    bench.origin.make_sized([HUGE])
+    peer = bench.start(needs=("h3",), only=("headland",), disk='object_max = "128MiB"')[0]
+    path = f"/sized/{HUGE}/x"
+    bench.warm([peer], path, str(HUGE), door="tls")
+    huge = Arrivals(path, HUGE, HUGE_RATE, HUGE_SECONDS, connections=1, poisson=False, warm_s=0.0)
+    measures = pair(bench, peer, "100m", "100 MiB, one connection, to its last byte", huge, whole)
     bench.stop([peer])
     return measures
 
@@ -84,6 +98,7 @@ SCENARIO = Scenario(
     (
         Bar("hit-ratio", 3.0, kind="absolute"),
         Bar("10m-ratio", 2.0, kind="absolute"),
+        Bar("100m-ratio", 2.0, kind="absolute"),
     ),
     run,
     by_name=True,

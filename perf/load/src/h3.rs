@@ -47,6 +47,7 @@ pub(crate) struct Opener {
     address: SocketAddr,
     host: String,
     sessions: Arc<Sessions>,
+    early: bool,
 }
 
 impl Opener {
@@ -55,6 +56,7 @@ impl Opener {
             Arc::new(Sessions { store: ClientSessionMemoryCache::new(SESSIONS), offered: AtomicU64::new(0) });
         tls.resumption = if plan.resume { Resumption::store(sessions.clone()) } else { Resumption::disabled() };
         tls.alpn_protocols = vec![b"h3".to_vec()];
+        tls.enable_early_data = plan.early;
         let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).map_err(io::Error::other)?));
         let mut transport = TransportConfig::default();
         transport
@@ -63,7 +65,7 @@ impl Opener {
         config.transport_config(Arc::new(transport));
         let mut endpoint = Endpoint::client((Ipv4Addr::UNSPECIFIED, 0).into())?;
         endpoint.set_default_client_config(config);
-        Ok(Opener { endpoint, address: plan.address, host: plan.host.clone(), sessions })
+        Ok(Opener { endpoint, address: plan.address, host: plan.host.clone(), sessions, early: plan.early })
     }
 
     /// A new connection, and whether a session was offered for it, which this node takes.
@@ -71,11 +73,22 @@ impl Opener {
         let before = self.sessions.offered.load(Relaxed);
         let connecting = self.endpoint.connect(self.address, &self.host).map_err(io::Error::other)?;
         let resumed = self.sessions.offered.load(Relaxed) > before;
-        let quic = connecting.await?;
+        let quic = self.begin(connecting).await?;
         let connection = h3_quinn::Connection::new(quic.clone());
         let (mut driver, requests) = h3::client::new(connection).await.map_err(io::Error::other)?;
         tokio::spawn(async move { std::future::poll_fn(|cx| driver.poll_close(cx)).await });
         Ok((Sender { requests, quic }, resumed))
+    }
+
+    /// The connection: at once where early data may be sent, else when the handshake has ended.
+    async fn begin(&self, connecting: quinn::Connecting) -> io::Result<quinn::Connection> {
+        if !self.early {
+            return Ok(connecting.await?);
+        }
+        match connecting.into_0rtt() {
+            Ok((quic, _)) => Ok(quic),
+            Err(connecting) => Ok(connecting.await?),
+        }
     }
 }
 

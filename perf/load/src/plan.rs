@@ -13,6 +13,7 @@ pub(crate) const USAGE: &str = "headland-load --address IP:PORT --path PATH --ra
   [--mode reuse|new]       over kept connections, or a new one (and handshake) for every request (reuse)
   [--connections N]        kept connections (32)
   [--resume yes|no]        whether new TLS connections may resume a session (no)
+  [--early yes|no]         whether requests go with the first flight of a resumed HTTP/3 connection (no)
   [--arrivals even|poisson] (even)
   [--warm S]               load before the counted part, not recorded (0)
   [--drain S]              how long to wait for the last answers (10)
@@ -38,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) new_connections: bool,
     pub(crate) connections: usize,
     pub(crate) resume: bool,
+    /// Requests go as early data (RFC 9001 section 4.6) where a session allows it.
+    pub(crate) early: bool,
     pub(crate) poisson: bool,
     pub(crate) rate: f64,
     /// Requests always under way on each connection: a closed loop. Nothing: an open loop at `rate`.
@@ -160,6 +163,7 @@ impl Plan {
             new_connections: flags.choice("mode", ["reuse", "new"], false)?,
             connections: flags.take("connections").map_or(Ok(32), |text| number("connections", &text))?,
             resume: flags.choice("resume", ["no", "yes"], false)?,
+            early: flags.choice("early", ["no", "yes"], false)?,
             poisson: flags.choice("arrivals", ["even", "poisson"], false)?,
             warm: seconds(&mut flags, "warm", 0.0)?,
             counted: Duration::from_secs_f64(number::<f64>("seconds", &flags.required("seconds")?)?.max(0.0)),
@@ -182,6 +186,9 @@ impl Plan {
         }
         if plan.streams.is_some() && (plan.new_connections || !matches!(plan.door, Door::H2 | Door::H3)) {
             return Err(PlanError("--streams is for kept connections of HTTP/2 and HTTP/3".to_owned()));
+        }
+        if plan.early && (!plan.resume || plan.door != Door::H3) {
+            return Err(PlanError("--early is for resumed connections of HTTP/3".to_owned()));
         }
         if plan.path.is_empty() == plan.list.is_empty() {
             return Err(PlanError("one of --path and --list must be there, and say something".to_owned()));
@@ -254,6 +261,7 @@ mod tests {
             (format!("{base} --streams 5"), "HTTP/2 and HTTP/3"),
             (format!("{base} --streams 5 --door h3 --mode new"), "kept connections"),
             (format!("{base} --streams 5 --door h3 --rate 5"), "no --rate"),
+            (format!("{base} --rate 5 --door h3 --early yes"), "resumed connections"),
             (format!("{base} --rate 5 --dor h1"), "no --dor"),
             (format!("{base} --rate 5 --door h9"), "h1, tls, h2 or h3"),
             (format!("{base} --rate"), "has no value"),
