@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
@@ -82,6 +83,28 @@ def literal(lines: Sequence[tuple[str, str]]) -> bytes:
     return b"\0\0" + b"".join(text(3, 0x20, n.encode()) + text(7, 0, v.encode()) for n, v in lines)
 
 
+class _Way:
+    """A way that loses datagrams in both directions, is long, and lets later ones overtake."""
+
+    def __init__(self, inner: Any, loss: float, delay_s: float, spread_s: float) -> None:
+        self._inner, self._loss = inner, loss
+        self._delay_s, self._spread_s = delay_s, spread_s
+        self._random = random.Random(5)  # noqa: S311 - the same way in every run
+
+    def carry(self, arrive: Any, *datagram: Any) -> None:
+        """Deliver it some time later, or never."""
+        if self._random.random() >= self._loss:
+            delay_s = self._delay_s + self._random.random() * self._spread_s
+            asyncio.get_running_loop().call_later(delay_s, arrive, *datagram)
+
+    def sendto(self, *datagram: Any) -> None:
+        """What the client sends goes the same way."""
+        self.carry(self._inner.sendto, *datagram)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
 class Quic(Http3Client):
     """A connection whose streams can be written byte by byte."""
 
@@ -149,8 +172,18 @@ class Quic(Http3Client):
         """Hear one datagram in so many seconds from now on."""
         self._slow_s, self._held = datagram_s, deque()
 
+    def worsen(self, *, loss: float, delay_s: float, spread_s: float) -> None:
+        """From now on the way loses this share, takes so long for each direction, and up to so much longer."""
+        self._transport = cast("Any", _Way(self._transport, loss, delay_s, spread_s))
+
     def datagram_received(self, data: bytes | str, addr: Any) -> None:
-        """A datagram came; it may have to wait."""
+        """A datagram came; it may have a way before it."""
+        if isinstance(self._transport, _Way):
+            self._transport.carry(self._hear, data, addr)
+        else:
+            self._hear(data, addr)
+
+    def _hear(self, data: bytes | str, addr: Any) -> None:
         if self._tokens and bytes(data)[-16:] in self._tokens:
             self.was_reset = True
             self.changed.set()

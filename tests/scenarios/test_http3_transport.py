@@ -119,6 +119,30 @@ async def test_a_download_goes_on_when_the_client_moves(
     assert _metric(places, "quic_strays_total") > before
 
 
+@pytest.mark.parametrize(
+    "way",
+    [
+        {"loss": 0.0, "delay_s": 0.05, "spread_s": 0.0},
+        {"loss": 0.01, "delay_s": 0.0, "spread_s": 0.0},
+        {"loss": 0.05, "delay_s": 0.0, "spread_s": 0.0},
+        {"loss": 0.0, "delay_s": 0.0, "spread_s": 0.005},
+        {"loss": 0.01, "delay_s": 0.05, "spread_s": 0.005},
+    ],
+    ids=["100 ms", "1 % lost", "5 % lost", "out of order", "all of it"],
+)
+async def test_an_answer_arrives_whole_over_a_bad_way(
+    places: dict[str, str], origin: ScriptedOrigin, path: str, way: dict[str, float]
+) -> None:
+    body = LARGE[: 1 << 20]
+    origin.says(path, FIELDS, body)
+    async with client(places) as asked:
+        asked.worsen(**way)
+        assert (await asyncio.wait_for(asked.ask("GET", HOST, path), 60)).body == body
+        upload = await asyncio.wait_for(asked.ask("POST", HOST, path, body=body[:100_000]), 60)
+        assert upload.status == 200
+    assert origin.asked(path)[-1].body == body[:100_000]
+
+
 async def test_secrets_of_sessions_are_written_where_it_is_wanted(
     origin: ScriptedOrigin, path: str, tmp_path: Path
 ) -> None:
