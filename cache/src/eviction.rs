@@ -124,10 +124,10 @@ impl<T> S3Fifo<T> {
         self.slot(id).weight
     }
 
-    /// The values that were asked for more than once.
-    pub(crate) fn wanted(&self) -> impl Iterator<Item = &T> {
-        let asked = self.slots.iter().filter(|slot| slot.queue == Queue::Main || slot.count > 0);
-        asked.filter_map(|slot| slot.value.as_ref())
+    /// The values that were asked for more than once, each with how much it was, as far as that is known.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = (u8, &T)> {
+        let heat = |slot: &Slot<T>| slot.count + if slot.queue == Queue::Main { PROMOTE_COUNT } else { 0 };
+        self.slots.iter().filter_map(move |slot| Some((heat(slot), slot.value.as_ref()?))).filter(|(heat, _)| *heat > 0)
     }
 
     /// Counts a request for the value.

@@ -328,9 +328,11 @@ impl MemoryStore {
         self.generation.fetch_max(first, Ordering::Relaxed);
     }
 
-    /// What was asked for more than once: what a node that ends should write down.
+    /// What was asked for more than once, the hottest first: what a node that ends should write down.
     pub fn wanted(&self) -> Vec<Arc<Object>> {
-        self.shards.iter().flat_map(|shard| shard.table.lock().wanted()).collect()
+        let mut wanted: Vec<_> = self.shards.iter().flat_map(|shard| shard.table.lock().wanted()).collect();
+        wanted.sort_by_key(|(heat, _)| std::cmp::Reverse(*heat));
+        wanted.into_iter().map(|(_, object)| object).collect()
     }
 
     /// The account, counted anew.
@@ -444,8 +446,8 @@ impl Table {
         self.slots_of(object.key.as_ref()).iter().any(|slot| Arc::ptr_eq(&self.queues.get(*slot).object, object))
     }
 
-    fn wanted(&self) -> Vec<Arc<Object>> {
-        self.queues.wanted().map(|entry| entry.object.clone()).collect()
+    fn wanted(&self) -> Vec<(u8, Arc<Object>)> {
+        self.queues.wanted().map(|(heat, entry)| (heat, entry.object.clone())).collect()
     }
 
     fn slots_of(&self, key: KeyRef<'_>) -> SmallVec<[SlotId; 4]> {

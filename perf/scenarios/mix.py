@@ -39,6 +39,11 @@ MIB = 1024 * 1024
 
 
 def run(bench: Bench) -> list[Measure]:
+    return compare(bench)
+
+
+def compare(bench: Bench, memory: str = "", disk: str = "") -> list[Measure]:
+    """The hour; the node has memory alone, or so much and a disk with the room that NGINX has."""
     open_load.generator()
     fill_s, round_s, rounds = (
         (QUICK_FILL_S, QUICK_ROUND_S, QUICK_ROUNDS) if bench.pace.quick else (FILL_S, ROUND_S, ROUNDS)
@@ -50,7 +55,10 @@ def run(bench: Bench) -> list[Measure]:
     peers: list[Peer] = []
     room_mib = CONFIGURED_MIB
     for name in ("nginx-tuned", "headland"):
-        for peer in bench.start(needs=("store",), only=(name,), memory=f"{room_mib}MiB", max_size=f"{CONFIGURED_MIB}m"):
+        room = f"{room_mib}MiB"
+        size = f"{CONFIGURED_MIB}m"
+        disk_of_it = disk.replace("ROOM", room)
+        for peer in bench.start(needs=("store",), only=(name,), memory=memory or room, max_size=size, disk=disk_of_it):
             peers.append(peer)
             _sampled(bench, peer, listed)
             with FilesSeen(peer) as seen:

@@ -34,6 +34,18 @@ fn what_was_stored_is_found_under_its_key_alone() {
 }
 
 #[test]
+fn what_is_wanted_comes_hottest_first() {
+    let store = MemoryStore::new(PLENTY);
+    for (target, requests) in [("/never", 0), ("/once", 1), ("/thrice", 3), ("/twice", 2)] {
+        store.insert(object(target, 10));
+        (0..requests).for_each(|_| drop(found(&store, target)));
+    }
+    let wanted = store.wanted();
+    let targets: Vec<_> = wanted.iter().map(|object| object.key.as_ref().target()).collect();
+    assert_eq!(targets, [&b"/thrice"[..], b"/twice", b"/once"]);
+}
+
+#[test]
 fn a_response_takes_the_place_of_the_one_before_it() {
     let store = MemoryStore::new(PLENTY);
     store.insert(object("/a", 10));
