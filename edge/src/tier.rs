@@ -219,7 +219,7 @@ pub async fn answer<F: OwnedLines + Clone + Send + Sync + 'static>(node: &Arc<No
     }
     // One whose bytes are stored apart has to be found by all who read its parts.
     let is_here = matches!(record.body, FoundBody::Here(_)) && !object.body.is_apart();
-    if plan.stored.is_some() && !(is_hit && is_here && !belongs_into_memory(node, &disk, &object)) {
+    if plan.stored.is_some() && !(is_hit && is_here && !belongs_into_memory(node, &disk, &record)) {
         let Some(object) = into_memory(node, &disk, Arc::new(record)).await else {
             plan.stored = None;
             let found = node.find(key.as_ref(), &plan.varied());
@@ -272,10 +272,12 @@ fn is_recoded<F: OwnedLines>(plan: &Plan<F>, object: &Object, length: u64) -> bo
     plan.form(&facts, &object.head, Some(length)).is_some()
 }
 
-/// The rule of promotion.
-fn belongs_into_memory(node: &Node, disk: &DiskTier, object: &Object) -> bool {
+/// The rule of promotion. The body of a large one is not with it yet.
+fn belongs_into_memory(node: &Node, disk: &DiskTier, record: &FoundRecord) -> bool {
+    let object = &record.object;
     let is_read_again = disk.is_read_again(object.key.as_ref(), node.store.len());
-    is_read_again || node.store.has_room_for(object.weight())
+    let yet_to_come = if let FoundBody::Pieces(body) = &record.body { body.len() } else { 0 };
+    is_read_again || node.store.has_room_for(object.weight() + yet_to_come)
 }
 
 /// A fresh response that is sent as it is read.
@@ -291,7 +293,7 @@ fn streamed<F: OwnedLines + Clone + Send + Sync + 'static>(
     let body = body.clone();
     let length = body.len();
     let mut answer = deliver::on_disk(object, length, &facts, plan.outcome, node.clock.now(), |first, end| {
-        let is_kept = belongs_into_memory(node, &disk, object);
+        let is_kept = belongs_into_memory(node, &disk, &record);
         let reader = DiskReader::new(disk, object.key.clone(), body, first, end);
         let keeper = node.clone();
         Content::Disk(Box::new(if is_kept { reader.keeping(move |whole| keep(keeper, record, whole)) } else { reader }))

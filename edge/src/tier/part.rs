@@ -34,7 +34,7 @@ impl PartOnDisk {
     /// promotion. None when it is lost, or small enough to be here.
     pub async fn stream(self, node: &Arc<Node>, first: u64, end: u64) -> Result<DiskReader, Self> {
         let FoundBody::Pieces(body) = &self.record.body else { return Err(self) };
-        let is_kept = belongs_into_memory(node, &self.disk, &self.record.object);
+        let is_kept = belongs_into_memory(node, &self.disk, &self.record);
         let mut reader = DiskReader::new(self.disk.clone(), self.record.object.key.clone(), body.clone(), first, end);
         if !reader.begin().await {
             return Err(self);
