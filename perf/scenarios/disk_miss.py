@@ -17,8 +17,8 @@ from perf.results import Bar, Measure
 from perf.scenario import Scenario
 
 ORDER = 33
-SIZE = 16_384
-RATE = 1_500.0
+SIZE = 1_024
+RATE = 4_000.0
 FILL_S = 8.0
 ONCE_SHARE = 0.7
 TIMES, APART = 3, 300
@@ -89,7 +89,7 @@ def _arrivals(listed: Path, begins_s: float, seconds: float) -> Arrivals:
 SCENARIO = Scenario(
     "disk-miss",
     "Misses with a disk, most of them asked for once",
-    f"{SIZE // 1024} KiB, {RATE:,.0f} requests/s, memory for a thousand of them; NGINX writes all of them, "
+    f"{SIZE // 1_024} KiB, {RATE:,.0f} requests/s, memory for some ten thousand of them; NGINX writes all of them, "
     "the node what is asked for again.",
     (Bar("cpu", 0.4), Bar("written", 0.5, kind="absolute")),
     run,

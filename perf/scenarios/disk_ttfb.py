@@ -19,7 +19,7 @@ ORDER = 34
 PATH = "/hit/1k"
 RATE = 1_000.0
 FILL_BYTES = 1_048_576
-FILLS = 50.0
+FILLS = 30.0
 ROUND_S = 4.0
 WRITING = "headland-writing"
 DISK = 'disk = { path = "cache", size = "1GiB", admission = "always", segment = "64MiB" }'
