@@ -203,10 +203,11 @@ impl DiskTier {
         self.volume(hash).contains(hash)
     }
 
-    /// The same, also for what is on its way to the disk: to be asked before something is removed.
+    /// The same, also for what is on its way to the disk or may yet be found there: to be asked before something is removed.
     pub fn is_known(&self, key: KeyRef<'_>) -> bool {
         let hash = key.short_hash();
-        self.volume(hash).is_known(hash)
+        let volume = self.volume(hash);
+        volume.shared.loading.is_under_way() || volume.is_known(hash)
     }
 
     /// What is stored under a key is gone, now and after a restart.
