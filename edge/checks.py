@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Iterator
 
 from cache.settings import DiskSettings
+from edge.peers import GROUP
 from edge.problems import Problem
 from edge.settings import AdminSettings, Settings
 from edge.toml_lines import Path
@@ -15,7 +16,7 @@ __all__ = ["cross_check"]
 
 def cross_check(settings: Settings, policy_origins: dict[int, set[str]]) -> list[Problem]:
     """Every contradiction; `policy_origins` are the origins that policy files name, by site."""
-    checks = (_sites, _hosts, _listeners, _admin, _sizes)
+    checks = (_sites, _hosts, _listeners, _admin, _sizes, _peers)
     return [
         *(problem for check in checks for problem in check(settings)),
         *_policy_origins(settings, policy_origins),
@@ -103,6 +104,20 @@ def _disks(disk: DiskSettings) -> Iterator[Problem]:
         if more.path in paths:
             yield Problem(("cache", "disk", "more", number, "path"), "is given twice")
         paths.append(more.path)
+
+
+def _peers(settings: Settings) -> Iterator[Problem]:
+    peers = settings.peers
+    if peers is None:
+        return
+    if (peers.place is None) == (not peers.nodes):
+        yield Problem((GROUP,), "expected one of nodes and place")
+    if peers.place is not None and not settings.fleet.servers:
+        yield Problem((GROUP, "place"), "nodes find each other in a fleet: give fleet.servers")
+    if "name" not in settings.node.model_fields_set:
+        yield Problem((GROUP,), "each node needs a node.name of its own, so that no request goes round")
+    if GROUP in settings.origin:
+        yield Problem(("origin", GROUP), "is what the nodes of [peers] are called: give the origin another name")
 
 
 def _sizes(settings: Settings) -> Iterator[Problem]:

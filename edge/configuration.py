@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -16,6 +16,7 @@ from edge.checks import cross_check
 from edge.context import Fleet, Token
 from edge.document import COMMAND_LINE, Document
 from edge.materials import Materials, read_materials
+from edge.peers import GROUP, check_of, others
 from edge.problems import ConfigurationError
 from edge.settings import Settings
 from edge.snapshot import to_snapshot
@@ -39,6 +40,8 @@ class Configuration:
     fleet: Fleet | None = None
     checks: tuple[Target, ...] = ()
     """The origin servers that are checked."""
+    neighbours: Target | None = None
+    """How nodes that were found in the fleet are checked."""
     discovery: Mapping[str, Source] = field(default_factory=dict)
     """Where origins have their servers listed."""
 
@@ -78,6 +81,7 @@ def judge(document: Document) -> Configuration:
         snapshot=to_snapshot(settings, materials),
         fleet=materials.fleet,
         checks=_checks(settings, materials),
+        neighbours=check_of(settings.peers, materials.trust[GROUP].ca_pem) if settings.peers is not None else None,
         discovery={
             name: Source(origin.discovery, document.base)
             for name, origin in settings.origin.items()
@@ -118,6 +122,9 @@ def _checks(settings: Settings, materials: Materials) -> tuple[Target, ...]:
             version_min=origin.tls_version_min,
         )
         targets += targets_of(name, origin, trust)
+    if settings.peers is not None:
+        check = check_of(settings.peers, materials.trust[GROUP].ca_pem)
+        targets += [replace(check, server=server.url) for server in others(settings.peers)]
     return tuple(targets)
 
 

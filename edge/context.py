@@ -23,6 +23,7 @@ __all__ = [
     "DataPortPurge",
     "Fleet",
     "LedgerFace",
+    "Neighbourhood",
     "NodeFace",
     "Peer",
     "PurgeHandler",
@@ -145,6 +146,14 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
+class Neighbourhood:
+    """Where a node is, and where its neighbours reach it."""
+
+    place: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fleet:
     """How purges are shared with other nodes."""
 
@@ -160,6 +169,8 @@ class Fleet:
     trust_s: float
     """Seconds without the servers after which what is stored counts as stale; 0 for never."""
     peers: tuple[Peer, ...]
+    neighbourhood: Neighbourhood | None = None
+    """None for a node that looks for no neighbours."""
 
 
 @dataclass(slots=True)
@@ -200,5 +211,7 @@ class AdminContext:
     """What the active checks say of each server that is checked."""
     sources: dict[str, Callable[[], object]] = field(default_factory=dict)
     """What the dashboard shows besides the node's own numbers, by name; called on the event loop, JSON comes back."""
+    on_neighbours: Callable[[tuple[str, ...]], None] = lambda _urls: None
+    """Called with the URLs of the nodes of the same place, this one among them, when they have changed."""
     draining: bool = False
     """Set by the lifecycle when the node stops accepting; `/healthz` then says 503."""

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from edge.context import Fleet, Peer
+from edge.context import Fleet, Neighbourhood, Peer
 from edge.scopes import PurgeScope
 
 __all__ = ["FleetSettings", "PeerSettings", "fleet_of"]
@@ -88,7 +88,9 @@ class FleetSettings(BaseModel):
     peer: list[PeerSettings] = Field(default_factory=list, max_length=1000, description="What nodes may purge here.")
 
 
-def fleet_of(settings: FleetSettings, node: str, base: Path, password: str | None) -> Fleet | None:
+def fleet_of(
+    settings: FleetSettings, node: str, base: Path, password: str | None, neighbourhood: Neighbourhood | None = None
+) -> Fleet | None:
     """What the purge API is given; None without servers.
 
     Raises:
@@ -107,6 +109,7 @@ def fleet_of(settings: FleetSettings, node: str, base: Path, password: str | Non
         keep_s=settings.keep_ms / 1000,
         trust_s=settings.trust_ms / 1000,
         peers=tuple(Peer(peer.name, frozenset(peer.scope), frozenset(peer.sites)) for peer in settings.peer),
+        neighbourhood=neighbourhood,
     )
 
 

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 import _headland
-from edge import admin, node_secret, process_log
+from edge import admin, node_secret, peers, process_log
 from edge.configuration import Configuration, ConfigurationError
 from edge.context import AdminContext, ReloadState
 from edge.exits import Exit
@@ -69,6 +69,8 @@ class Service:
         self._forced = asyncio.Event()
         self._reload_lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._neighbours: list[Server] | None = None
+        """The other nodes of this place, once they were found."""
         self._undo = contextlib.AsyncExitStack()
         self.admin_address = ""
         """`ip:port` of the admin address; empty when there is none."""
@@ -95,6 +97,7 @@ class Service:
             fleet=self.configuration.fleet,
             reload_state=ReloadState(success_at_s=time.time()),
             checks=self.checks.states,
+            on_neighbours=self._neighbours_soon,
         )
         secret = _secret(self.context.state_dir)
         door = _admin_door(settings, undo)
@@ -170,7 +173,7 @@ class Service:
                 return
             self.configuration = fresh
             await self.discovery.watch(fresh.discovery)
-            await self.checks.watch(self._checked(self.discovery.found))
+            await self.checks.watch(self._checked(self._all_found(self.discovery.found)))
             self.context.tokens, self.context.sites = fresh.tokens, fresh.sites
             state.success, state.error, state.success_at_s = True, "", time.time()
             _say(f"reloaded {fresh.source}")
@@ -186,7 +189,7 @@ class Service:
                 for name, servers in self.discovery.found.items()
                 if fresh.discovery.get(name) == self.configuration.discovery.get(name)
             }
-            await asyncio.to_thread(self.node.reload, with_servers(fresh.snapshot, known))
+            await asyncio.to_thread(self.node.reload, with_servers(fresh.snapshot, self._all_found(known)))
         except _headland.SettingsError as error:
             raise ConfigurationError.of(str(error), fresh.source) from error
         return fresh
@@ -194,14 +197,37 @@ class Service:
     async def _found(self, origin: str, servers: list[Server]) -> None:
         """Take the servers that were found for an origin. Raises `ValueError`: the ones before stay."""
         async with self._reload_lock:
-            found = self.discovery.found | {origin: servers}
+            found = self._all_found(self.discovery.found | {origin: servers})
             await asyncio.to_thread(self.node.reload, with_servers(self.configuration.snapshot, found))
             await self.checks.watch(self._checked(found))
+
+    def _all_found(self, origins: Mapping[str, list[Server]]) -> dict[str, list[Server]]:
+        neighbours = self._neighbours
+        return {**origins} if neighbours is None else {**origins, peers.GROUP: neighbours}
+
+    def _neighbours_soon(self, urls: tuple[str, ...]) -> None:
+        task = asyncio.get_running_loop().create_task(self._take_neighbours(urls))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _take_neighbours(self, urls: tuple[str, ...]) -> None:
+        """Own keys together with these nodes from now on."""
+        async with self._reload_lock:
+            settings = self.configuration.settings.peers
+            if settings is None:
+                return
+            self._neighbours = peers.others(settings, urls)
+            found = self._all_found(self.discovery.found)
+            await asyncio.to_thread(self.node.reload, with_servers(self.configuration.snapshot, found))
+            await self.checks.watch(self._checked(found))
+            _say(f"owning keys together with {len(self._neighbours)} other nodes")
 
     def _checked(self, found: Mapping[str, list[Server]]) -> list[Target]:
         """The servers that are checked, those that were found among them."""
         fixed = [target for target in self.configuration.checks if target.origin not in found]
         of = {target.origin: target for target in self.configuration.checks}
+        if self.configuration.neighbours is not None:
+            of[peers.GROUP] = self.configuration.neighbours
         return fixed + [
             replace(of[origin], server=server.url)
             for origin, servers in found.items()
@@ -299,6 +325,7 @@ def _refuse_restart_keys(old: Settings, new: Settings) -> None:
         ("admin.state_dir", old.admin.state_dir, new.admin.state_dir),
         ("node.name", old.node.name, new.node.name),
         ("fleet", old.fleet, new.fleet),
+        ("peers.place", old.peers and old.peers.place, new.peers and new.peers.place),
     ):
         if before != after:
             raise ConfigurationError.of(f"{key}: only a restart can change it, from {before!r} to {after!r}")

@@ -13,8 +13,9 @@ from pathlib import Path as FilePath
 from typing import Final
 
 from edge import policy
-from edge.context import Fleet, Token
+from edge.context import Fleet, Neighbourhood, Token
 from edge.fleet import fleet_of
+from edge.peers import GROUP, origin_of
 from edge.problems import Problem
 from edge.rule_table import Rule
 from edge.settings import LogSettings, Settings, TlsSettings, TokenSettings
@@ -52,6 +53,8 @@ class Materials:
     trust: dict[str, OriginTrust] = field(default_factory=dict)
     tokens: list[Token] = field(default_factory=list)
     fleet: Fleet | None = None
+    peers_secret: str = field(default="", repr=False)
+    """What the nodes of one place know each other by."""
     policies: dict[int, list[Rule]] = field(default_factory=dict)
     """Rules of Python files, by the index of their site."""
     log_path: str = "-"
@@ -76,6 +79,9 @@ def read_materials(settings: Settings, base: FilePath) -> Materials:
         if secret:
             materials.tokens.append(Token(token.name, secret, frozenset(token.scope), _site_names(settings, token)))
     materials.fleet = _fleet(reader, settings)
+    if settings.peers is not None:
+        materials.trust[GROUP] = _trust(reader, (GROUP,), origin_of(settings.peers))
+        materials.peers_secret = _env_secret(reader, (GROUP,), "secret_env", settings.peers.secret_env) or ""
     materials.log_path = _log_path(reader, settings.log)
     if settings.log.tls_keys is not None:
         materials.tls_keys_path = str(reader.base / settings.log.tls_keys)
@@ -93,11 +99,18 @@ def _fleet(reader: _Reader, settings: Settings) -> Fleet | None:
     if name is not None and name not in os.environ:
         reader.problems.append(Problem(("fleet", "password_env"), f"the environment variable {name} is not set"))
     try:
-        return fleet_of(settings.fleet, settings.node.name, reader.base, os.environ.get(name or ""))
+        return fleet_of(
+            settings.fleet, settings.node.name, reader.base, os.environ.get(name or ""), _neighbourhood(settings)
+        )
     except OSError as error:
         reason = str(error.strerror or error).lower()
         reader.problems.append(Problem(("fleet",), f"ca, cert or key cannot be used: {reason}"))
         return None
+
+
+def _neighbourhood(settings: Settings) -> Neighbourhood | None:
+    peers = settings.peers
+    return Neighbourhood(peers.place, peers.url) if peers is not None and peers.place is not None else None
 
 
 def _site_names(settings: Settings, token: TokenSettings) -> frozenset[str]:
@@ -196,25 +209,23 @@ def _secret(reader: _Reader, path: Path, token: TokenSettings) -> str | None:
     if (token.env is None) == (token.file is None):
         reader.problems.append(Problem(path, "expected one of env and file"))
         return None
-    key, secret = (
-        ("file", _file_secret(reader, path, token)) if token.file else ("env", _env_secret(reader, path, token))
-    )
+    if token.file is None:
+        return _env_secret(reader, path, "env", token.env or "")
+    text = reader.text((*path, "file"), token.file)
+    return None if text is None else _fit_secret(reader, (*path, "file"), text.strip())
+
+
+def _env_secret(reader: _Reader, path: Path, key: str, name: str) -> str | None:
+    secret = os.environ.get(name)
     if secret is None:
+        reader.problems.append(Problem((*path, key), f"the environment variable {name} is not set"))
         return None
+    return _fit_secret(reader, (*path, key), secret)
+
+
+def _fit_secret(reader: _Reader, path: Path, secret: str) -> str | None:
     # It travels in a header field (RFC 6750 2.1), so that it can hold neither blanks nor control characters.
     if not secret or not secret.isascii() or not secret.isprintable() or " " in secret:
-        reader.problems.append(Problem((*path, key), "expected a secret of visible ASCII characters without blanks"))
+        reader.problems.append(Problem(path, "expected a secret of visible ASCII characters without blanks"))
         return None
-    return secret
-
-
-def _file_secret(reader: _Reader, path: Path, token: TokenSettings) -> str | None:
-    text = reader.text((*path, "file"), token.file or "")
-    return None if text is None else text.strip()
-
-
-def _env_secret(reader: _Reader, path: Path, token: TokenSettings) -> str | None:
-    secret = os.environ.get(token.env or "")
-    if secret is None:
-        reader.problems.append(Problem((*path, "env"), f"the environment variable {token.env} is not set"))
     return secret

@@ -62,7 +62,7 @@ class NodeCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All families, in the order of the groups below."""
         document: Document = orjson.loads(self._node.metrics())
-        for group in (_requests, _times, _origin, _store, _disk, _recoding, _doors, _quic, _certificates):
+        for group in (_requests, _times, _origin, _store, _disk, _recoding, _doors, _quic, _peers, _certificates):
             yield from group(document)
         yield from self._own(document)
 
@@ -192,6 +192,21 @@ def _store(document: Document) -> Iterator[Metric]:
     yield _gauge("refills_waiting", "Purged responses that wait to be fetched anew.", purges["refills"]["waiting"])
     yield _counter("refills_waited", "Purged responses that had to wait.", purges["refills"]["waited"])
     yield _counter("refills_refused", "Of these, those that waited too long.", purges["refills"]["refused"])
+
+
+def _peers(document: Document) -> Iterator[Metric]:
+    told = document["peers"]
+    yield _counters(
+        "peer_requests",
+        "Requests passed on to the nodes that own their keys: answered by them, fetched through them to be kept,"
+        " failed, or outdated by a purge.",
+        "result",
+        {result: told[result] for result in ("relayed", "copied", "failed", "outdated")},
+    )
+    yield _counter("peer_requests_served", "Requests of other nodes for what is owned here.", told["served"])
+    yield _gauge("peer_copies", "Copies of what other nodes own.", told["copies"])
+    yield _gauge("peer_copies_bytes", "Their bytes.", told["copies_bytes"])
+    yield _counter("peer_copies_dropped", "Copies that had to go for newer ones.", told["copies_dropped"])
 
 
 def _disk(document: Document) -> Iterator[Metric]:

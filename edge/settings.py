@@ -20,6 +20,7 @@ from cache.settings import CacheSettings
 from edge import rule_table
 from edge.compression import CompressionSettings
 from edge.fleet import FleetSettings
+from edge.peers import PeersSettings
 from edge.rules import RuleSettings
 from edge.scopes import Scope
 from origin.settings import OriginSettings, PoolSettings
@@ -364,5 +365,6 @@ class Settings(BaseModel):
     log: LogSettings = Field(default_factory=LogSettings)
     purge: PurgeSettings = Field(default_factory=PurgeSettings)
     fleet: FleetSettings = Field(default_factory=FleetSettings)
+    peers: PeersSettings | None = None
     site: list[SiteSettings] = Field(default_factory=list, max_length=10_000)
     origin: dict[str, OriginSettings] = Field(default_factory=dict, max_length=10_000)

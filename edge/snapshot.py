@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from edge.materials import Materials
+from edge.peers import GROUP, origin_of, snapshot_of
 from edge.settings import Settings, SiteSettings
 from origin.settings import OriginSettings, Server
 
@@ -50,6 +51,7 @@ def to_snapshot(settings: Settings, materials: Materials) -> bytes:
             "origins": [
                 _origin(name, origin, settings.node.zone, materials) for name, origin in settings.origin.items()
             ],
+            "peers": _peers(settings, materials),
             "sites": [_site(index, site, materials) for index, site in enumerate(settings.site)],
         }
     )
@@ -61,7 +63,16 @@ def with_servers(snapshot: bytes, found: Mapping[str, Iterable[Server]]) -> byte
     for origin in document["origins"]:
         if origin["name"] in found:
             origin["servers"] = [server.model_dump() for server in found[origin["name"]]]
+    if GROUP in found and document["peers"] is not None:
+        document["peers"]["group"]["servers"] = [server.model_dump() for server in found[GROUP]]
     return orjson.dumps(document)
+
+
+def _peers(settings: Settings, materials: Materials) -> dict[str, Any] | None:
+    peers = settings.peers
+    if peers is None:
+        return None
+    return snapshot_of(peers, materials.peers_secret, _origin(GROUP, origin_of(peers), None, materials))
 
 
 def _cache(settings: Settings, materials: Materials) -> dict[str, Any]:

@@ -87,6 +87,9 @@ class Target:
     """Its URL, as the settings have it."""
     settings: HealthSettings
     trust: Trust
+    method: str = "GET"
+    fields: tuple[tuple[str, str], ...] = ()
+    """Header fields that go with the request."""
 
 
 def targets_of(origin: str, settings: OriginSettings, trust: Trust) -> list[Target]:
@@ -221,9 +224,12 @@ async def _check(target: Target) -> str:
         jar = aiohttp.DummyCookieJar()
         async with (
             aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=jar) as session,
-            session.get(
+            session.request(
+                target.method,
                 target.server + settings.path,
-                headers={"User-Agent": "headland-health"} | ({"Host": settings.host} if settings.host else {}),
+                headers={"User-Agent": "headland-health"}
+                | ({"Host": settings.host} if settings.host else {})
+                | dict(target.fields),
                 allow_redirects=False,
                 server_hostname=target.trust.server_name if secure else None,
             ) as answer,

@@ -26,6 +26,7 @@ __all__ = [
     "RetrySettings",
     "Server",
     "ServerList",
+    "server_url",
 ]
 
 _KIB = 1024
@@ -39,7 +40,7 @@ _COOKIE = re.compile(r"[0-9A-Za-z._-]{1,64}")
 _TABLE = ConfigDict(strict=True, frozen=True, extra="forbid", populate_by_name=True)
 
 
-def _server_url(url: str) -> str:
+def server_url(url: str) -> str:
     """A server is scheme, host and port, because the path always comes from the request."""
     expected = 'expected an origin such as "http://10.0.0.1:8080" or "https://app.example.com"'
     try:
@@ -62,7 +63,7 @@ def _server_url(url: str) -> str:
 
 def _listed(value: object) -> object:
     """One server stands for a list of one."""
-    return value if isinstance(value, list) else [value]
+    return value if isinstance(value, list | tuple) else [value]
 
 
 def _server_table(value: object) -> object:
@@ -90,7 +91,7 @@ class Server(BaseModel):
 
     model_config = _TABLE
 
-    url: Annotated[str, AfterValidator(_server_url)] = Field(description="Scheme, host and port of the server.")
+    url: Annotated[str, AfterValidator(server_url)] = Field(description="Scheme, host and port of the server.")
     weight: int = Field(1, ge=1, le=1000, description="Its share of requests among the servers of this origin.")
     backup: bool = Field(default=False, description="Whether it is used only while no other server is left.")
     priority: int = Field(

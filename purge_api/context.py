@@ -18,6 +18,7 @@ __all__ = [
     "Context",
     "DataPortPurge",
     "FleetFace",
+    "NeighbourhoodFace",
     "NodeFace",
     "PeerFace",
     "PurgeHandler",
@@ -112,6 +113,18 @@ class PeerFace(Protocol):
         """Sites by one of their hosts; all when empty."""
 
 
+class NeighbourhoodFace(Protocol):
+    """Where a node is, and where its neighbours reach it."""
+
+    @property
+    def place(self) -> str:
+        """What neighbours have in common."""
+
+    @property
+    def url(self) -> str:
+        """Where this node is reached."""
+
+
 class FleetFace(Protocol):
     """How purges are shared with other nodes."""
 
@@ -122,6 +135,10 @@ class FleetFace(Protocol):
     @property
     def name(self) -> str:
         """The fleet."""
+
+    @property
+    def neighbourhood(self) -> NeighbourhoodFace | None:
+        """None for a node that looks for no neighbours."""
 
     @property
     def node(self) -> str:
@@ -229,6 +246,10 @@ class Context(Protocol):
     @property
     def fleet(self) -> FleetFace | None:
         """None for a node that shares its purges with nobody."""
+
+    @property
+    def on_neighbours(self) -> Callable[[tuple[str, ...]], None]:
+        """Is told of the nodes at the same place, by their URLs, this one among them, when they have changed."""
 
     @property
     def on_purge(self) -> list[PurgeHandler]:

@@ -75,6 +75,16 @@ METRICS = {
     ],
     "connections": {"accepted": 1, "refused": 0, "flooded": 0, "active": 1, "by_protocol": {}},
     "tls_handshakes": {"full": 0, "resumed": 0, "failed": 0},
+    "peers": {
+        "relayed": 0,
+        "copied": 0,
+        "failed": 0,
+        "outdated": 0,
+        "served": 0,
+        "copies": 0,
+        "copies_bytes": 0,
+        "copies_dropped": 0,
+    },
     "quic": {
         "retries": 1,
         "handshakes_refused": 2,

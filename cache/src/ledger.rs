@@ -22,6 +22,7 @@ use crate::births::Births;
 use crate::key::KeyRef;
 use crate::object::Object;
 use crate::purge_rule::{PurgeKind, PurgeRule};
+use crate::purge_times::PurgeTimes;
 use crate::rule_index::RuleIndex;
 use crate::standing::Standing;
 use crate::tags::Tags;
@@ -81,6 +82,8 @@ pub struct LedgerStats {
 pub struct Ledger {
     /// Stored under one URL, good for others.
     pub alternates: Alternates,
+    /// When which purge was given.
+    pub times: PurgeTimes,
     pub(crate) births: Births,
     limits: LedgerLimits,
     /// Greatest epoch given out or restored.
@@ -97,6 +100,7 @@ impl Ledger {
         let zero = || AtomicU64::new(0);
         Ledger {
             alternates: Alternates::default(),
+            times: PurgeTimes::default(),
             births: Births::default(),
             limits,
             epoch: zero(),
@@ -126,6 +130,7 @@ impl Ledger {
     pub fn apply(&self, rule: PurgeRule) -> Epoch {
         let epoch = rule.epoch.unwrap_or_else(|| self.reserve(1));
         let equivalent = self.equivalent_to(&rule);
+        self.times.note(rule.at, epoch);
         let mut rules = self.rules.write();
         let covered = rules.add(epoch, rule);
         for rule in equivalent {

@@ -36,6 +36,7 @@ mod pieces;
 pub mod policy;
 pub mod purge_pattern;
 pub mod purge_rule;
+mod purge_times;
 #[cfg(feature = "python")]
 pub mod python;
 pub mod range;
@@ -78,6 +79,7 @@ pub use object::Object;
 pub use outcome::{BypassReason, MissReason, Outcome};
 pub use policy::{Mode, Policy};
 pub use purge_rule::{PurgeKind, PurgeMode, PurgeRule};
+pub use purge_times::PurgeTimes;
 pub use recoding::{Form, RecodingRules};
 pub use search_variance::SearchVariance;
 pub use standing::Standing;

@@ -42,6 +42,11 @@ impl Time {
     }
 
     #[must_use]
+    pub const fn minus_millis(self, millis: u64) -> Time {
+        Time(self.0.saturating_sub(millis))
+    }
+
+    #[must_use]
     pub const fn plus_millis(self, millis: u64) -> Time {
         Time(self.0.saturating_add(millis))
     }

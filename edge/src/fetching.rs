@@ -10,8 +10,9 @@ use headland_cache::groups;
 use headland_cache::invalidate::{invalidates, other_targets};
 use headland_cache::target::canonical_target;
 use headland_cache::{
-    Broken, BypassReason, CacheKey, FillHead, Follower, Join, KeyBuffer, NoHead, Object, Outcome, PurgeKind, PurgeMode,
-    PurgeRule, RequestFacts, Reuse, Scheme, Standing, VaryFacts, assess, may_serve_on_error,
+    Broken, BypassReason, CacheKey, FillHead, Follower, Freshness, Join, KeyBuffer, NoHead, Object, Outcome, PurgeKind,
+    PurgeMode, PurgeRule, RequestFacts, Reuse, Scheme, Standing, StoredHead, Tags, VaryFacts, assess,
+    may_serve_on_error,
 };
 use headland_origin::{BodyFault, Fault, FieldLines, RequestBody, Response};
 use http::header::SET_COOKIE;
@@ -27,6 +28,7 @@ use crate::forward::{OwnedLines, Purpose};
 use crate::node::Node;
 use crate::origin_fields::{OriginFields, take_over};
 use crate::partial;
+use crate::peers::{relay, word};
 use crate::plan::Plan;
 use crate::queried;
 use crate::recoding;
@@ -54,7 +56,7 @@ pub async fn fetch<F: OwnedLines + Clone + Send + Sync + 'static>(
         _ if plan.keyed_by_body => queried::answer(&node, plan, body).await,
         (Some(key), Outcome::Miss(_)) => {
             let key = key.clone();
-            collapsed(&node, plan, &key).await
+            relay::missed(&node, plan, &key).await
         }
         _ => pass(&node, plan, body).await,
     };
@@ -76,13 +78,14 @@ pub async fn go_on<F: OwnedLines + Clone + Send + Sync + 'static>(
             pass(node, plan, body).await
         }
         outcome if outcome.is_hit() => hit(node, plan).await,
-        _ => collapsed(node, plan, key).await,
+        _ => relay::missed(node, plan, key).await,
     }
 }
 
 /// Starts a revalidation that no client waits for, unless one is running.
 pub fn refresh<F: OwnedLines + Clone + Send + Sync + 'static>(node: &Arc<Node>, plan: Option<Box<Plan<F>>>) {
-    let Some(plan) = plan else { return };
+    let Some(mut plan) = plan else { return };
+    relay::take_way(&mut plan);
     let Some((key, (object, _))) = plan.key.as_ref().zip(plan.stored.as_ref()) else { return };
     if let Some(lead) = node.collapse.try_lead(key.as_ref(), object.vary.hash()) {
         tokio::spawn(fill::run(node.clone(), plan, lead, None));
@@ -159,7 +162,9 @@ async fn look_again<F: OwnedLines + Clone + Send + Sync + 'static>(
     let facts = RequestFacts::gather(&plan.method, &plan.fields);
     let decided = plan.decided_with(&object.head);
     if let Reuse::Serve(outcome) = assess(&facts, decided.policy(&plan.site.policy), &object.freshness, standing, now) {
-        return Some(edited(&plan.site, &decided, stored(node, plan, &object, outcome).await));
+        drop(decided);
+        let answer = stored(node, plan, &object, outcome).await;
+        return Some(finished(node, plan, &object.head, &object.freshness, &object.tags, answer));
     }
     drop(decided);
     // What is there now is what has to be validated.
@@ -187,12 +192,13 @@ async fn lead_answer<F: OwnedLines + Clone + Send + Sync + 'static>(
         }
         (Err(_), Some(Handover::Apart { object, origin, own, pace })) => {
             let answer = partial::answer(node, &plan, &object, plan.outcome, Some(pace)).await;
-            edited(&plan.site, &plan.decided_with(&object.head), brought(answer, origin, own))
+            let answer = brought(answer, origin, own);
+            finished(node, &plan, &object.head, &object.freshness, &object.tags, answer)
         }
         (Err(_), Some(Handover::Confirmed(object, origin))) => {
             let mut answer = stored(node, &plan, &object, Outcome::Revalidated).await;
             answer.trace.origin = Some(origin);
-            edited(&plan.site, &plan.decided_with(&object.head), answer)
+            finished(node, &plan, &object.head, &object.freshness, &object.tags, answer)
         }
         (Err(_), Some(Handover::Own(response))) => {
             plan.decide_on_response(&ResponseView {
@@ -237,7 +243,7 @@ async fn follow_answer<F: OwnedLines>(
     if let Some((form, key)) = plan.form(&facts, &head.head, head.length).zip(plan.key.as_ref()) {
         answer = recoding::shared(node, key, FillHead::clone(head), form, answer, &facts, now).await;
     }
-    edited(&plan.site, &plan.decided_with(&head.head), answer)
+    finished(node, plan, &head.head, &head.freshness, &head.tags, answer)
 }
 
 /// An answer from a stored object, in the form that the client wants.
@@ -266,7 +272,7 @@ async fn stored<F: OwnedLines + Clone + Send + Sync + 'static>(
 pub async fn hit<F: OwnedLines + Clone + Send + Sync + 'static>(node: &Arc<Node>, plan: Box<Plan<F>>) -> Answer {
     let Some((object, _)) = &plan.stored else { return Answer::error(StatusCode::BAD_GATEWAY, "nothing is stored") };
     let answer = stored(node, &plan, object, plan.outcome).await;
-    let answer = edited(&plan.site, &plan.decided_with(&object.head), answer).of(&plan.site);
+    let answer = finished(node, &plan, &object.head, &object.freshness, &object.tags, answer).of(&plan.site);
     if plan.outcome == Outcome::StaleWhileRevalidate {
         refresh(node, Some(plan));
     }
@@ -296,8 +302,9 @@ async fn stale_answer<F: OwnedLines + Clone + Send + Sync + 'static>(
     if !may_serve_on_error(&facts, decided.policy(&plan.site.policy), &object.freshness, standing, now) {
         return None;
     }
+    drop(decided);
     let answer = stored(node, plan, object, Outcome::StaleIfError).await;
-    Some(edited(&plan.site, &decided, answer))
+    Some(finished(node, plan, &object.head, &object.freshness, &object.tags, answer))
 }
 
 async fn failed_answer<F: OwnedLines + Clone + Send + Sync + 'static>(
@@ -409,7 +416,10 @@ fn passed<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, response: Response) -
     trace.key_hash = plan.key.as_ref().map(CacheKey::hash);
     trace.origin = Some(Box::new(origin_trace(&response)));
     let mut headers = response.headers;
-    take_over(&mut headers, || node.clock.now());
+    // What is said to caches is said to a peer, too.
+    if !plan.for_peer {
+        take_over(&mut headers, || node.clock.now());
+    }
     if let Some(cookie) = &response.binding {
         headers.push(&SET_COOKIE, cookie);
     }
@@ -422,7 +432,30 @@ fn passed<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, response: Response) -
     if let Some(rules) = &plan.site.recoding {
         answer = recoding::private(node, rules, &plan.method, &plan.fields, answer);
     }
-    edited(&plan.site, &plan.decided, answer)
+    if plan.for_peer { answer } else { edited(&plan.site, &plan.decided, answer) }
+}
+
+/// The answer of a peer that the request was passed on to.
+pub fn relayed<F: OwnedLines>(node: &Arc<Node>, plan: &mut Plan<F>, response: Response) -> Answer {
+    let fields = OriginFields(&response.headers);
+    plan.decide_on_response(&ResponseView { status: response.status.as_u16(), headers: &fields });
+    passed(node, plan, response)
+}
+
+/// What every answer from the store gets last: for a client what the rules edit, for a peer what it has to know.
+pub fn finished<F: OwnedLines>(
+    node: &Node,
+    plan: &Plan<F>,
+    head: &StoredHead,
+    freshness: &Freshness,
+    tags: &Tags,
+    mut answer: Answer,
+) -> Answer {
+    if plan.for_peer {
+        answer.edit(|headers| word::tell(headers, freshness, tags, node.clock.now()));
+        return answer;
+    }
+    edited(&plan.site, &plan.decided_with(head), answer)
 }
 
 pub fn origin_trace(response: &Response) -> OriginTrace {

@@ -14,8 +14,8 @@ use headland_cache::groups;
 use headland_cache::object::Parts;
 use headland_cache::stored_fields::{is_personal, storable};
 use headland_cache::{
-    Admitted, Birth, Broken, FillHead, Lead, MissReason, Object, Outcome, Refusal, RequestFacts, Retention, Standing,
-    StoredHead, Time, admit, may_serve_on_error,
+    Admitted, Birth, Broken, CacheKey, FillHead, Lead, MissReason, Object, Outcome, Refusal, RequestFacts, Retention,
+    Standing, StoredHead, Time, admit, may_serve_on_error,
 };
 use headland_origin::{Deadline, FetchError, FieldLines, Phase, RequestBody, Response};
 use http::{HeaderMap, Method, StatusCode};
@@ -30,6 +30,7 @@ use crate::forward::{OwnedLines, Purpose};
 use crate::node::Node;
 use crate::origin_fields::{OriginFields, take_over};
 use crate::partial::Pace;
+use crate::peers::relay;
 use crate::plan::{Asks, Plan};
 use crate::queried;
 use crate::refill::{Place, Turn};
@@ -117,7 +118,9 @@ pub async fn run<F: OwnedLines + Clone + Send + Sync + 'static>(
 async fn take_turn<F: OwnedLines>(node: &Node, plan: &Plan<F>, lead: &Lead, is_awaited: bool) -> Option<Option<Turn>> {
     let soft = plan.stored.as_ref().is_some_and(|(_, standing)| *standing == Standing::Soft);
     let at_once_max = plan.snapshot.cache.refills_max as usize;
-    if at_once_max == 0 || !(soft || plan.outcome == Outcome::Miss(MissReason::Purged)) {
+    // The keys of a peer that is lost come all at once, too.
+    let stands_in = || plan.snapshot.peers.as_ref().is_some_and(|peers| peers.stands_in(lead.key().hash()));
+    if at_once_max == 0 || !(soft || plan.outcome == Outcome::Miss(MissReason::Purged) || stands_in()) {
         return Some(None);
     }
     let origin = plan.group().name();
@@ -148,6 +151,10 @@ fn not_now<F: OwnedLines>(node: &Node, plan: &Plan<F>, lead: Lead, client: Clien
 async fn ask<F: OwnedLines>(node: &Node, plan: &Plan<F>) -> Result<(Response, Asked), FetchError> {
     let born = node.ledger.epoch();
     let request_time = node.clock.now();
+    if let Some(given) = relay::for_fill(node, plan).await {
+        let response_time = node.clock.now();
+        return Ok((given.response, Asked { born: given.born, request_time, response_time }));
+    }
     let body = plan.posted.as_ref().map_or(RequestBody::Empty, queried::whole);
     let mut request = plan.request(Purpose::Fill, body);
     if let Some(part) = plan.part_wanted() {
@@ -220,6 +227,19 @@ fn release<F: OwnedLines>(
     lead.release();
 }
 
+/// A peer passed an answer on that no cache may keep: the next request for the key goes to the origin at once.
+pub fn note_uncacheable<F: OwnedLines>(node: &Node, plan: &Plan<F>, key: &CacheKey, response: &Response) {
+    let status = response.status;
+    if status == StatusCode::NOT_MODIFIED || status == StatusCode::PARTIAL_CONTENT || status.is_server_error() {
+        return;
+    }
+    let now = node.clock.now();
+    let asked = Asked { born: node.ledger.epoch(), request_time: now, response_time: now };
+    if judge(plan, response, asked, false).is_err_and(Refusal::is_lasting) {
+        node.uncacheable.remember(key.hash(), now.plus_millis(plan.snapshot.cache.uncacheable_ms));
+    }
+}
+
 /// A 304: the stored response is updated under its new head and serves on (RFC 9111 section 4.3.4).
 fn confirm<F: OwnedLines>(
     node: &Node,
@@ -236,7 +256,7 @@ fn confirm<F: OwnedLines>(
             if may_succeed(node, stored, &object) && !lead.is_outdated() {
                 leave(node, stored, &object);
                 node.store.insert(object.clone());
-                node.stored(&object);
+                hold(node, plan, &object);
                 node.note_equivalents(&plan.site, &object);
             } else {
                 node.forget_object(stored);
@@ -372,6 +392,14 @@ async fn pump(
     Ok((Bytes::new(), None))
 }
 
+/// An object is in memory: the disk tier hears of it; a copy takes the place of older ones, where there are too many.
+fn hold<F>(node: &Node, plan: &Plan<F>, object: &Arc<Object>) {
+    let Some(peers) = plan.snapshot.peers.as_ref().filter(|_| plan.is_copy) else { return node.stored(object) };
+    for gone in node.copies.stored(object, object.weight(), peers.copies_bytes_max) {
+        node.store.remove_object(&gone);
+    }
+}
+
 async fn seal<F: OwnedLines>(node: &Node, plan: &Plan<F>, lead: Lead, head: &FillHead, end: Ending) {
     let key = lead.key().clone();
     // A body of another length than declared has broken the fill, and everybody who reads it knows.
@@ -393,7 +421,7 @@ async fn seal<F: OwnedLines>(node: &Node, plan: &Plan<F>, lead: Lead, head: &Fil
     if let Some(object) = object.filter(|_| !sealed.is_outdated()) {
         let object = Arc::new(object);
         node.store.insert_in_steps(object.clone()).await;
-        node.stored(&object);
+        hold(node, plan, &object);
         node.note_equivalents(&plan.site, &object);
         node.metrics.here().stored.bump();
         // An invalidation that found nothing to remove yet has left its mark.

@@ -23,6 +23,9 @@ use names::{Kind, kind_of, passes};
 
 pub use client::{Via, accepted_request_id, loop_count, max_forwards, via_value};
 
+/// What nodes of one place say to each other.
+pub static PEER: HeaderName = HeaderName::from_static("headland-peer");
+
 /// Why the origin is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -52,6 +55,8 @@ pub struct ForwardContext<'a> {
     pub request_id: &'a HeaderValue,
     /// Codings are made at the edge: a fill asks for the representation without one.
     pub identity_only: bool,
+    /// The request goes to a peer, with this word of who asks; it says to the origin what is to be said.
+    pub for_peer: Option<&'a HeaderValue>,
     /// How many more proxies an OPTIONS request may pass (RFC 9110 7.6.2).
     pub max_forwards: Option<u64>,
 }
@@ -100,7 +105,10 @@ pub fn forward_headers(fields: &impl OwnedLines, context: &ForwardContext<'_>) -
     if let Some(value) = fill_codings(fields, context) {
         headers.insert(header::ACCEPT_ENCODING, value);
     }
-    client::add_identity(&mut headers, context);
+    match context.for_peer {
+        Some(word) => drop(headers.insert(&PEER, word.clone())),
+        None => client::add_identity(&mut headers, context),
+    }
     headers.append(header::VIA, context.via.clone());
     headers.append(HeaderName::from_static("cdn-loop"), context.loop_token.clone());
     headers.insert(HeaderName::from_static("x-request-id"), context.request_id.clone());
@@ -128,7 +136,10 @@ pub fn forward_text(fields: &impl OwnedLines, context: &ForwardContext<'_>) -> O
     if let Some(value) = fill_codings(fields, context) {
         encode::field(&mut text, b"accept-encoding", value.as_bytes());
     }
-    client::write_identity(&mut text, context);
+    match context.for_peer {
+        Some(word) => encode::field(&mut text, PEER.as_str().as_bytes(), word.as_bytes()),
+        None => client::write_identity(&mut text, context),
+    }
     encode::field(&mut text, b"via", context.via.as_bytes());
     encode::field(&mut text, b"cdn-loop", context.loop_token.as_bytes());
     encode::field(&mut text, b"x-request-id", context.request_id.as_bytes());

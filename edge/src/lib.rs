@@ -29,6 +29,7 @@ pub mod network;
 pub mod node;
 pub mod origin_fields;
 pub mod partial;
+pub mod peers;
 mod pipe;
 mod plan;
 pub mod purge;

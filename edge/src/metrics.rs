@@ -80,6 +80,22 @@ pub struct WorkerMetrics {
     pub tls_resumed: Counter,
     pub tls_failed: Counter,
     pub quic: QuicMetrics,
+    pub peers: PeerMetrics,
+}
+
+/// What is counted of the nodes that own keys together.
+#[derive(Debug, Default)]
+pub struct PeerMetrics {
+    /// Requests that a peer answered for us.
+    pub relayed: Counter,
+    /// Responses that were fetched through a peer, to be kept.
+    pub copied: Counter,
+    /// Times that a peer gave no answer.
+    pub failed: Counter,
+    /// Answers of peers that a purge known here had outdated.
+    pub outdated: Counter,
+    /// Requests of peers.
+    pub served: Counter,
 }
 
 /// What QUIC counts; but for Retry, when a connection ends.

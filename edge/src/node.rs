@@ -19,6 +19,8 @@ use crate::clock::Clock;
 use crate::key_log::KeyFile;
 use crate::listener::Census;
 use crate::metrics::Metrics;
+use crate::peers::copies::Copies;
+use crate::peers::heat::Heat;
 use crate::purge::PurgeDesk;
 use crate::quic::steering::Lanes;
 use crate::quic::{Budgets, Unproven, UsedTokens};
@@ -46,6 +48,9 @@ pub struct Node {
     pub metrics: Metrics,
     pub purges: PurgeDesk,
     pub refills: Refills,
+    /// Of what peers own: how often it is asked for here, and what is kept of it.
+    pub heat: Heat,
+    pub copies: Copies<Object>,
     pub drain: Drain,
     pub census: Census,
     pub tls: Arc<rustls::ServerConfig>,
@@ -101,6 +106,8 @@ impl Node {
             metrics,
             purges: PurgeDesk::default(),
             refills: Refills::default(),
+            heat: Heat::default(),
+            copies: Copies::default(),
             drain: Drain::default(),
             census: Census::default(),
             tls: tls::server_config(certificates.clone(), tickets.clone(), keys.clone())?,

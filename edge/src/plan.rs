@@ -56,6 +56,12 @@ pub struct Plan<F> {
     pub keyed_by_body: bool,
     /// The body that is part of the key.
     pub posted: Option<Bytes>,
+    /// A peer asks: it is told what it has to know, and nobody but the origin is asked.
+    pub for_peer: bool,
+    /// The fill asks the peer that the key belongs to, first.
+    pub through_peer: bool,
+    /// The key belongs to a peer: what is stored here is a copy.
+    pub is_copy: bool,
     /// Where the origin's interim answers go, when somebody waits for them.
     pub interim: Option<Interim>,
 }
@@ -171,7 +177,32 @@ impl<F: OwnedLines> Plan<F> {
     /// The request as the origin gets it. A fill asks for the whole representation, unless
     /// [`Plan::part_wanted`] says otherwise.
     pub fn request(&self, purpose: Purpose, body: RequestBody) -> Request {
-        let context = ForwardContext {
+        let (fields, host) = self.request_fields(purpose, &self.forward_context(purpose));
+        let host_header = self.site.host_header.clone();
+        let authority = host.or(host_header).unwrap_or_else(|| self.own_host());
+        self.request_of(purpose, body, authority, fields)
+    }
+
+    /// The request as a peer gets it: as the client sent it, with the word of who asks. What rules edit, the peer edits.
+    pub fn request_to_peer(&self, purpose: Purpose, body: RequestBody, word: &HeaderValue) -> Request {
+        let context = ForwardContext { for_peer: Some(word), ..self.forward_context(purpose) };
+        let stored = self.stored.as_ref().filter(|_| purpose == Purpose::Fill);
+        let text = if stored.is_some() { None } else { forward_text(&self.fields, &context) };
+        let fields = text.map_or_else(
+            || {
+                let mut headers = forward_headers(&self.fields, &context);
+                if let Some((object, _)) = stored {
+                    Validators::of(&object.head).apply(&mut headers);
+                }
+                headers.into()
+            },
+            RequestFields::Text,
+        );
+        self.request_of(purpose, body, self.own_host(), fields)
+    }
+
+    fn forward_context(&self, purpose: Purpose) -> ForwardContext<'_> {
+        ForwardContext {
             purpose,
             peer: self.client,
             peer_trusted: self.snapshot.trusted_proxies.contains(self.client),
@@ -181,12 +212,22 @@ impl<F: OwnedLines> Plan<F> {
             loop_token: &self.snapshot.names.loop_token,
             request_id: &self.request_id,
             identity_only: self.site.recoding.is_some(),
+            for_peer: None,
             max_forwards: self.max_forwards(),
-        };
-        let host_header = self.site.host_header.clone();
-        let own_host = || HeaderValue::from_bytes(&self.host).unwrap_or_else(|_| HeaderValue::from_static(""));
-        let (fields, host) = self.request_fields(purpose, &context);
-        let authority = host.or(host_header).unwrap_or_else(own_host);
+        }
+    }
+
+    fn own_host(&self) -> HeaderValue {
+        HeaderValue::from_bytes(&self.host).unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
+
+    fn request_of(
+        &self,
+        purpose: Purpose,
+        body: RequestBody,
+        authority: HeaderValue,
+        headers: RequestFields,
+    ) -> Request {
         // HEAD is answered from a stored GET, so the fill fetches that.
         let is_get = purpose == Purpose::Fill && self.posted.is_none();
         let method = if is_get { Method::GET } else { self.method.clone() };
@@ -194,7 +235,7 @@ impl<F: OwnedLines> Plan<F> {
             method,
             authority,
             target: self.target.clone(),
-            headers: fields,
+            headers,
             body,
             upgrade: self.upgrade.clone(),
             client: Some(self.client),
@@ -210,6 +251,11 @@ impl<F: OwnedLines> Plan<F> {
         let facts = RequestFacts::gather(&self.method, &self.fields);
         let range = facts.range.filter(|_| self.site.partial_content).and_then(single)?;
         Some(PartWanted { range, condition: facts.if_range })
+    }
+
+    /// The client wants a range.
+    pub fn wants_a_part(&self) -> bool {
+        self.fields.first("range").is_some()
     }
 
     /// One less than the client said; what said nothing more was answered here.

@@ -41,6 +41,7 @@ pub fn report(node: &Node) -> Value {
             "failed": sum(node, |worker| &worker.tls_failed),
         },
         "quic": quic(node),
+        "peers": peers(node),
         "purges": purges(node),
         "log_dropped": node.log().dropped(),
         "certificates": certificates(node),
@@ -107,6 +108,20 @@ fn store(node: &Node) -> Value {
         "not_stored": sum(node, |worker| &worker.not_stored),
         "resumed": sum(node, |worker| &worker.resumed),
         "parts_stored": sum(node, |worker| &worker.parts_stored),
+    })
+}
+
+fn peers(node: &Node) -> Value {
+    let (copies, bytes, dropped) = node.copies.usage();
+    json!({
+        "relayed": sum(node, |worker| &worker.peers.relayed),
+        "copied": sum(node, |worker| &worker.peers.copied),
+        "failed": sum(node, |worker| &worker.peers.failed),
+        "outdated": sum(node, |worker| &worker.peers.outdated),
+        "served": sum(node, |worker| &worker.peers.served),
+        "copies": copies,
+        "copies_bytes": bytes,
+        "copies_dropped": dropped,
     })
 }
 

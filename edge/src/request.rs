@@ -27,6 +27,7 @@ use crate::deliver;
 use crate::forward::{self, OwnedLines};
 use crate::metrics::Protocol;
 use crate::node::Node;
+use crate::peers::word::{self, Asking};
 use crate::plan::{Asks, Plan};
 use crate::purge::PurgeRequest;
 use crate::recoding;
@@ -93,6 +94,7 @@ struct Routed<'r, F> {
     site: &'r Arc<Site>,
     host: Cow<'r, [u8]>,
     decided: Decided,
+    for_peer: bool,
 }
 
 /// Step 3: its key is in the scratch buffer.
@@ -108,10 +110,18 @@ pub fn walk<F: OwnedLines + Clone>(
     scratch: &mut Scratch,
     received: Received<'_, F>,
 ) -> Next<F> {
-    let routed = match route(node, snapshot, scratch, received) {
+    let (received, for_peer) = match of_peer(snapshot, received) {
+        Ok(of_peer) => of_peer,
+        Err(answer) => return Next::Answer(*answer, None),
+    };
+    let mut routed = match route(node, snapshot, scratch, received) {
         Ok(routed) => routed,
         Err(next) => return *next,
     };
+    routed.for_peer = for_peer;
+    if for_peer {
+        node.metrics.here().peers.served.bump();
+    }
     if let Some(reason) = routed.bypasses() {
         return Next::Fetch(Box::new(routed.plan(snapshot, &scratch.target, Outcome::Bypass(reason))));
     }
@@ -126,6 +136,19 @@ pub fn walk<F: OwnedLines + Clone>(
     }
     let keyed = routed.key(scratch);
     keyed.look_up(node, snapshot, scratch)
+}
+
+/// A peer passes a request on: it is the client's, who was let in there, and whom the peer's word describes.
+fn of_peer<'r, F: Fields>(
+    snapshot: &Snapshot,
+    received: Received<'r, F>,
+) -> Result<(Received<'r, F>, bool), Box<Answer>> {
+    let Some(peers) = &snapshot.peers else { return Ok((received, false)) };
+    match peers.asking(received.fields) {
+        Ok(None) => Ok((received, false)),
+        Ok(Some(Asking { scheme, client })) => Ok((Received { scheme, client, sni: None, ..received }, true)),
+        Err(_) => Err(Box::new(Answer::error(StatusCode::MISDIRECTED_REQUEST, "whoever asks is no peer of this node"))),
+    }
 }
 
 /// Received -> Routed: canonical host and target, the loop check, the site and its request rules.
@@ -175,13 +198,13 @@ fn decide<'r, F: OwnedLines + Clone>(
     received: Received<'r, F>,
 ) -> Result<Routed<'r, F>, Box<Next<F>>> {
     if site.rules.is_empty() {
-        return Ok(Routed { received, site, host, decided: Decided::default() });
+        return Ok(Routed { received, site, host, decided: Decided::default(), for_peer: false });
     }
     let Received { method, fields, client, .. } = received;
     let view = RequestView { method, host: &host, target, fields, client };
     let (decided, verdict) = site.rules.decide(&view);
     let answer = match verdict {
-        None => return Ok(Routed { received, site, host, decided }),
+        None => return Ok(Routed { received, site, host, decided, for_peer: false }),
         Some(Verdict::Deny { status }) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
             Answer::error(status, "a rule of this site refuses the request")
@@ -297,6 +320,9 @@ impl<'r, F: OwnedLines + Clone> Routed<'r, F> {
             asks: Asks::Part,
             keyed_by_body: false,
             posted: None,
+            for_peer: self.for_peer,
+            through_peer: false,
+            is_copy: false,
             interim: None,
         }
     }
@@ -339,7 +365,7 @@ impl<F: OwnedLines + Clone> Keyed<'_, F> {
                     return Next::Fetch(Box::new(plan));
                 };
                 let mut answer = answer.of(self.routed.site);
-                self.edit(&decided, &mut answer);
+                self.finish(&decided, &object, &mut answer);
                 drop(decided);
                 let refresh = (outcome == Outcome::StaleWhileRevalidate)
                     .then(|| Box::new(self.cached_plan(snapshot, scratch, outcome, Some((object, standing)))));
@@ -395,7 +421,7 @@ impl<F: OwnedLines + Clone> Keyed<'_, F> {
         }
         let as_it_is = || deliver::stored(&object, &self.facts, Outcome::Hit, received.now);
         let mut answer = self.present(node, &object, Outcome::Hit).unwrap_or_else(as_it_is).of(site);
-        self.edit(&decided, &mut answer);
+        self.finish(&decided, &object, &mut answer);
         Some(answer)
     }
 
@@ -433,7 +459,11 @@ impl<F: OwnedLines + Clone> Keyed<'_, F> {
         plan
     }
 
-    fn edit(&self, decided: &Decided, answer: &mut Answer) {
+    fn finish(&self, decided: &Decided, object: &Object, answer: &mut Answer) {
+        if self.routed.for_peer {
+            let now = self.routed.received.now;
+            return answer.edit(|headers| word::tell(headers, &object.freshness, &object.tags, now));
+        }
         let rules = &self.routed.site.rules;
         if rules.edits_response(decided) {
             answer.edit(|headers| rules.edit_response(decided, headers));

@@ -21,7 +21,32 @@ pub struct Settings {
     pub log: LogSettings,
     pub pool: PoolLimits,
     pub origins: Vec<GroupSettings>,
+    /// Null for a node that owns all keys itself.
+    pub peers: Option<PeerSettings>,
     pub sites: Vec<SiteSettings>,
+}
+
+/// The nodes of one place that own keys together.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerSettings {
+    /// Where the others reach this node, as they write it.
+    pub url: String,
+    /// What they know each other by.
+    pub secret: String,
+    /// Requests in a short time after which a copy of what another one owns is kept.
+    pub hot: u32,
+    /// What all copies may take.
+    pub copies_bytes_max: u64,
+    /// The others, and how they are spoken to; this node may be alone.
+    pub group: GroupSettings,
+}
+
+impl std::fmt::Debug for PeerSettings {
+    /// Leaves the secret out.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PeerSettings").field("url", &self.url).field("group", &self.group).finish_non_exhaustive()
+    }
 }
 
 /// The node itself.

@@ -18,6 +18,7 @@ use crate::h1::Version;
 use crate::limits::Limits;
 use crate::metrics::{Metrics, Protocol, SiteMetrics};
 use crate::network::Networks;
+use crate::peers::Peers;
 use crate::route::Routes;
 use crate::rules::{Decided, Rules};
 use crate::settings::{
@@ -93,6 +94,8 @@ pub struct Snapshot {
     pub cache: CacheSettings,
     pub sites: Routes<Site>,
     pub groups: Groups,
+    /// The nodes that keys are shared with.
+    pub peers: Option<Peers>,
     pub trusted_proxies: Networks,
     pub purge_allow: Networks,
     /// GET of certain paths is a purge, too.
@@ -109,7 +112,15 @@ impl Snapshot {
     /// Compiles settings; the error is one sentence. Servers known to `previous` keep their state.
     pub fn compile(settings: &Settings, previous: Option<&Snapshot>, metrics: &Metrics) -> Result<Self, String> {
         settings.limits.check().map_err(|error| format!("limits: {error}"))?;
-        let groups = compile_groups(settings, previous)?;
+        let mut groups = compile_groups(settings, previous)?;
+        let known = previous.and_then(|snapshot| snapshot.peers.as_ref());
+        let peers = settings.peers.as_ref().map(|peers| Peers::compile(peers, known)).transpose()?;
+        // Their health is told and shown like that of origin servers.
+        if let Some(group) = peers.as_ref().and_then(Peers::group)
+            && groups.insert(group.name().to_string(), group.clone()).is_some()
+        {
+            return Err(format!("origin {}: the name is that of the peers", group.name()));
+        }
         let mut sites = Routes::default();
         for site in &settings.sites {
             let compiled = Arc::new(compile_site(site, settings, &groups, metrics)?);
@@ -126,6 +137,7 @@ impl Snapshot {
             cache: settings.cache.clone(),
             sites,
             groups,
+            peers,
             trusted_proxies: networks("trusted proxies", &settings.node.trusted_proxies)?,
             purge_allow: networks("purge", &settings.purge.allow)?,
             purge_by_get: settings.purge.nginx_helper,

@@ -299,7 +299,7 @@ fn streamed<F: OwnedLines + Clone + Send + Sync + 'static>(
         Content::Disk(Box::new(if is_kept { reader.keeping(move |whole| keep(keeper, record, whole)) } else { reader }))
     });
     answer.trace.from_disk = true;
-    fetching::edited(&plan.site, &plan.decided_with(&object.head), answer)
+    fetching::finished(node, plan, &object.head, &object.freshness, &object.tags, answer)
 }
 
 /// Puts a body that was read to its end into memory.

@@ -38,6 +38,20 @@ pub struct Candidate {
     pub tried: bool,
 }
 
+impl Candidate {
+    /// One with nothing to do that has its whole share.
+    pub(crate) const WELL: Candidate = Candidate {
+        weight: 100,
+        priority: 0,
+        near: false,
+        in_flight: 0,
+        latency_micros: 0,
+        identity: 0,
+        ejected: false,
+        tried: false,
+    };
+}
+
 /// How a group balances, beside the way itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {

@@ -82,8 +82,29 @@ impl Client {
         request: Request,
         interim: Option<Interim>,
     ) -> Result<Response, FetchError> {
+        self.fetched(group, None, request, interim).await
+    }
+
+    /// The answer of this server of the group and of no other: who asks has chosen it.
+    pub async fn fetch_from(
+        &self,
+        group: &Arc<Group>,
+        place: usize,
+        request: Request,
+        interim: Option<Interim>,
+    ) -> Result<Response, FetchError> {
+        self.fetched(group, Some(place), request, interim).await
+    }
+
+    async fn fetched(
+        &self,
+        group: &Arc<Group>,
+        only: Option<usize>,
+        request: Request,
+        interim: Option<Interim>,
+    ) -> Result<Response, FetchError> {
         self.counters.count(Count::Request);
-        let result = self.attempts(group, request, interim).await;
+        let result = self.attempts(group, only, request, interim).await;
         match &result {
             Ok(response) => self.counters.first_byte(response.first_byte_micros),
             Err(error) => self.counters.failed(error),

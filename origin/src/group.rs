@@ -25,6 +25,7 @@ use crate::settings::{ConcurrencySettings, GroupSettings, PoolSettings, Settings
 use crate::slow_start;
 
 mod compile;
+pub(crate) mod owner;
 mod server;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -44,6 +44,7 @@ pub mod wire;
 pub use client::{Client, Connections, enter_worker};
 pub use counters::Snapshot;
 pub use error::{BodyFault, Deadline, Fault, FetchError, Phase};
+pub use group::owner::place_of;
 pub use group::{Group, ServerStatus};
 pub use h1::Upgraded;
 pub use message::{FieldLines, Interim, InterimSink, Request, RequestBody, RequestFields, Response, ResponseBody};

@@ -31,11 +31,21 @@ def member_of(fleet: FleetFace, context: Context, desk: PurgeDesk, spread: Sprea
             replicas=fleet.replicas,
         )
     )
+    where = fleet.neighbourhood
     peers = {peer.name: Identity(peer.name, peer.scopes, _names(desk, peer.sites)) for peer in fleet.peers}
     member = Member(
-        FleetOptions(fleet.node, peers, fleet.trust_s),
+        FleetOptions(fleet.node, peers, fleet.trust_s, place=where.place, url=where.url)
+        if where
+        else FleetOptions(fleet.node, peers, fleet.trust_s),
         transport,
-        Home(desk.journal, context.ledger, CursorFile(context.state_dir), spread, lambda: desk.sites),
+        Home(
+            desk.journal,
+            context.ledger,
+            CursorFile(context.state_dir),
+            spread,
+            lambda: desk.sites,
+            context.on_neighbours,
+        ),
     )
     _register(context.registry, member)
     return member

@@ -78,6 +78,10 @@ class FleetOptions:
     """What each node may purge here; when there are none, all nodes may purge everything."""
     trust_s: float = 60.0
     """Seconds without the transport after which what is stored counts as stale; 0 for never."""
+    place: str = ""
+    """What it has in common with its neighbours; empty for a node that looks for none."""
+    url: str = ""
+    """Where they reach it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,8 @@ class Home:
     """Which nodes have which purge."""
     sites: Callable[[], Sites]
     """The sites now in force."""
+    on_neighbours: Callable[[tuple[str, ...]], None] = lambda _urls: None
+    """Is told where the nodes of the same place are, when that has changed."""
 
 
 @dataclass(slots=True)
@@ -126,6 +132,8 @@ class Member:
         self._file = home.cursor
         self._spread = home.spread
         self._sites = home.sites
+        self._on_neighbours = home.on_neighbours
+        self._neighbours: tuple[str, ...] = ()
         self._cursor = Cursor("", 0, 0, 0)
         self._publisher = Publisher(options.node, transport, home.journal)
         self._caught_up = asyncio.Event()
@@ -320,7 +328,13 @@ class Member:
         heard_s = time.monotonic()
         while True:
             try:
-                presence = Presence(self._options.node, self._cursor.sequence, self._digests())
+                presence = Presence(
+                    self._options.node,
+                    self._cursor.sequence,
+                    self._digests(),
+                    self._options.place,
+                    self._options.url,
+                )
                 await self._transport.announce(presence.encoded())
                 await self._compare(await self._transport.announced())
                 heard_s, self._distrusted = time.monotonic(), False
@@ -337,14 +351,18 @@ class Member:
         self._alive = tuple(sorted(announced))
         own = self._digests()
         differing: set[tuple[str, int, str]] = set()
+        neighbours: set[str] = set()
         for node, data in announced.items():
             try:
                 presence = decoded_presence(data)
             except Malformed as error:
                 log.warning("fleet: the presence of %s is refused: %s", node, error)
                 continue
+            if self._options.place and presence.place == self._options.place:
+                neighbours.add(presence.url)
             theirs = presence.digests.items()
             differing |= {(node, block, digest) for block, digest in theirs if own.get(block, digest) != digest}
+        self._meet(tuple(sorted(neighbours)))
         now_s = time.monotonic()
         if differing - self._examined and now_s - self._read_again_s >= READ_AGAIN_S:
             log.warning(
@@ -352,6 +370,11 @@ class Member:
             )
             self._examined, self._read_again_s = differing, now_s
             await self._read_again()
+
+    def _meet(self, neighbours: tuple[str, ...]) -> None:
+        if neighbours != self._neighbours:
+            self._neighbours = neighbours
+            self._on_neighbours(neighbours)
 
     async def _read_again(self) -> None:
         """Apply what the stream has and this node has not; publish what this node has given and the stream has not."""

@@ -89,11 +89,17 @@ class Presence:
     node: str
     sequence: int
     digests: dict[int, str]
+    place: str = ""
+    """What it has in common with its neighbours; empty when it looks for none."""
+    url: str = ""
+    """Where they reach it."""
 
     def encoded(self) -> bytes:
         """The message."""
         digests = {str(block): digest for block, digest in self.digests.items()}
-        return orjson.dumps({"v": VERSION, "node": self.node, "sequence": self.sequence, "digests": digests})
+        words = {"place": self.place, "url": self.url} if self.place else {}
+        head = {"v": VERSION, "node": self.node, "sequence": self.sequence, "digests": digests}
+        return orjson.dumps(head | words)
 
 
 def encoded(node: str, records: Iterable[PurgeRecord]) -> tuple[bytes, list[PurgeRecord]]:
@@ -153,7 +159,8 @@ def decoded_presence(data: bytes) -> Presence:
         numbered = {int(block): str(digest) for block, digest in digests.items()}
     except ValueError:
         raise Malformed("a block is a number") from None
-    return Presence(_text(document, "node"), _count(document, "sequence"), numbered)
+    place, url = (_text(document, name) if name in document else "" for name in ("place", "url"))
+    return Presence(_text(document, "node"), _count(document, "sequence"), numbered, place, url)
 
 
 def _document(data: bytes) -> dict[str, Any]:

@@ -26,8 +26,9 @@ pub(super) enum Kind {
 const OWN: [&str; 7] =
     ["range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "accept-encoding"];
 
-/// Host and framing are the origin side's, Expect was answered, Max-Forwards was obeyed, the id is made anew.
-const WRITTEN_HERE: [&str; 5] = ["host", "content-length", "expect", "max-forwards", "x-request-id"];
+/// Host and framing are the origin side's, Expect was answered, Max-Forwards was obeyed, the id is made anew, and what
+/// peers say to each other concerns nobody else.
+const WRITTEN_HERE: [&str; 6] = ["host", "content-length", "expect", "max-forwards", "x-request-id", "headland-peer"];
 
 /// Every name that is not plain has at most so many bytes (but for `x-forwarded-*`).
 const NAME_BYTES_MAX: usize = 24;

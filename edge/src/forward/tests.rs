@@ -40,6 +40,7 @@ fn forward(setting: Setting, fields: &impl OwnedLines) -> HeaderMap {
         loop_token: &HeaderValue::from_static("pop1"),
         request_id: &HeaderValue::from_static("minted"),
         identity_only: false,
+        for_peer: None,
         max_forwards: None,
     };
     let headers = forward_headers(fields, &context);

@@ -43,6 +43,7 @@ impl Client {
     pub(super) async fn attempts(
         &self,
         group: &Arc<Group>,
+        only: Option<usize>,
         mut request: Request,
         interim: Option<Interim>,
     ) -> Result<Response, FetchError> {
@@ -53,12 +54,15 @@ impl Client {
             interim,
             affinity: group.affinity(&request),
             tried: Tried::new(),
-            left: group.attempts() - 1,
+            left: if only.is_some() { 0 } else { group.attempts() - 1 },
             refreshed: false,
             fresh: false,
         };
         let mut in_hand = None;
-        let (mut place, mut in_flight) = group.choose(&course.tried, course.affinity, now.into_std())?;
+        let (mut place, mut in_flight) = match only {
+            Some(place) => (place, group.begin(place)),
+            None => group.choose(&course.tried, course.affinity, now.into_std())?,
+        };
         loop {
             let attempted = self.attempt_hedged(group, place, in_flight, &mut request, &mut course, now).await;
             place = attempted.place;
