@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use headland_cache::{CacheKey, Epoch, KeyRef, Standing, Tags, groups};
+use headland_cache::{CacheKey, Epoch, Fields, KeyRef, Standing, VarySpec, groups};
 use headland_origin::{FetchError, Group, Request, RequestBody, Response};
 use http::{Method, StatusCode};
 use smallvec::SmallVec;
@@ -57,7 +57,7 @@ pub async fn missed<F: OwnedLines + Clone + Send + Sync + 'static>(
     }
     // Boxed: the way to the origin, which most requests take, has no room for it.
     match Box::pin(ask(node, peers, &plan, key, Purpose::Pass)).await {
-        Some(given) if !is_purged(node, key.as_ref(), &given) => {
+        Some(given) if !is_purged(node, &plan, key.as_ref(), &given) => {
             node.metrics.here().peers.relayed.bump();
             if !given.is_stored {
                 fill::note_uncacheable(node, &plan, key, &given.response);
@@ -120,7 +120,7 @@ async fn ask<F: OwnedLines>(
 pub async fn for_fill<F: OwnedLines>(node: &Node, plan: &Plan<F>) -> Option<Given> {
     let (peers, key) = plan.snapshot.peers.as_ref().filter(|_| plan.through_peer).zip(plan.key.as_ref())?;
     let given = Box::pin(ask(node, peers, plan, key, Purpose::Fill)).await?;
-    let given = (!is_purged(node, key.as_ref(), &given)).then_some(given)?;
+    let given = (!is_purged(node, plan, key.as_ref(), &given)).then_some(given)?;
     node.metrics.here().peers.copied.bump();
     Some(given)
 }
@@ -162,9 +162,11 @@ fn given(node: &Node, mut response: Response) -> Given {
 }
 
 /// A purge that is known here had not reached the peer yet.
-fn is_purged(node: &Node, key: KeyRef<'_>, given: &Given) -> bool {
-    let tags: Tags = groups::tags_of(&OriginFields(&given.response.headers), key.scheme(), key.host());
-    let purged = node.ledger.standing_of(key, &tags, given.born) != Standing::Clear;
+fn is_purged<F: OwnedLines>(node: &Node, plan: &Plan<F>, key: KeyRef<'_>, given: &Given) -> bool {
+    let fields = OriginFields(&given.response.headers);
+    let tags = groups::tags_of(&fields, key.scheme(), key.host());
+    let vary = VarySpec::parse(&fields.named("vary").collect::<SmallVec<[&[u8]; 2]>>()).unwrap_or_default();
+    let purged = node.ledger.standing_of(key, &tags, &plan.vary_facts(vary), given.born) != Standing::Clear;
     if purged {
         node.metrics.here().peers.outdated.bump();
     }
