@@ -1,8 +1,9 @@
 //! Names to addresses, without a request ever waiting for DNS that was asked before.
 //!
-//! The system's resolver runs on the blocking pool. Its answer is fresh for a fixed time (getaddrinfo tells no TTL);
-//! after that it is still given out while one refresh runs behind it, and when the refresh fails the last good
-//! answer stays. A name that has no answer yet is looked up once, however many ask.
+//! The system's resolver runs on the blocking pool. Its answer is fresh for as long as a name server says ([`ttl`];
+//! getaddrinfo does not tell), or for a fixed time where none says anything. After that it is still given out while one
+//! refresh runs behind it, and when the refresh fails the last good answer stays. A name that has no answer yet is looked
+//! up once, however many ask.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -17,7 +18,9 @@ use tokio::time::{Instant, timeout};
 
 use crate::error::{Deadline, Fault, FetchError, Phase};
 
-/// How long an answer is fresh, unless the settings say otherwise.
+mod ttl;
+
+/// How long an answer is fresh of which no name server tells a TTL.
 pub const FRESH: Duration = Duration::from_secs(30);
 /// After a lookup failed, none is made for this long.
 const RETRY: Duration = Duration::from_secs(1);
@@ -28,7 +31,10 @@ const NAMES_MAX: usize = 4096;
 /// Addresses kept of one answer.
 const ADDRESSES_MAX: usize = 64;
 
-type Answer = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+/// How long an answer holds, where somebody tells that; nobody waits for it.
+type Holds = Pin<Box<dyn Future<Output = Option<Duration>> + Send>>;
+type Found = (Vec<SocketAddr>, Holds);
+type Answer = Pin<Box<dyn Future<Output = io::Result<Found>> + Send>>;
 type Lookup = Box<dyn Fn(String, u16) -> Answer + Send + Sync>;
 
 /// The addresses of one name, families taking turns (RFC 8305 4).
@@ -64,10 +70,7 @@ impl State {
 impl Resolver {
     /// A resolver that asks the system, whose answers are fresh for `fresh`.
     pub fn new(fresh: Duration) -> Arc<Self> {
-        Self::with_lookup(
-            fresh,
-            Box::new(|host, port| Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })),
-        )
+        Self::with_lookup(fresh, Box::new(|host, port| Box::pin(by_system(host, port))))
     }
 
     fn with_lookup(fresh: Duration, lookup: Lookup) -> Arc<Self> {
@@ -126,23 +129,44 @@ impl Resolver {
         Some(good)
     }
 
-    async fn refresh(&self, name: &Name, host: &str, port: u16) -> Result<Addresses, FetchError> {
+    async fn refresh(&self, name: &Arc<Name>, host: &str, port: u16) -> Result<Addresses, FetchError> {
         let result = match timeout(LOOKUP_MAX, (self.lookup)(host.to_owned(), port)).await {
-            Ok(Ok(found)) if !found.is_empty() => Ok(interleave(&found)),
+            Ok(Ok((found, holds))) if !found.is_empty() => Ok((interleave(&found), holds)),
             Ok(Ok(_)) => Err(FetchError::new(Fault::Dns, Phase::Resolve).because("the name has no address")),
             Ok(Err(error)) => Err(FetchError::new(Fault::Dns, Phase::Resolve).because(error)),
             Err(_) => Err(FetchError::timeout(Deadline::Resolve, Phase::Resolve)),
         };
         let mut state = name.state.lock();
-        match &result {
-            Ok(found) => {
+        match result {
+            Ok((found, holds)) => {
+                let now = Instant::now();
                 state.good = Some(found.clone());
-                state.next = Some(Instant::now() + self.fresh);
+                state.next = Some(now + self.fresh);
+                let name = name.clone();
+                tokio::spawn(async move {
+                    if let Some(holds) = holds.await {
+                        name.state.lock().next = Some(now + holds);
+                    }
+                });
+                Ok(found)
             }
-            Err(_) => state.next = Some(Instant::now() + RETRY),
+            Err(error) => {
+                state.next = Some(Instant::now() + RETRY);
+                Err(error)
+            }
         }
-        result
     }
+}
+
+/// What the system says, and what its name server says of how long that holds.
+async fn by_system(host: String, port: u16) -> io::Result<Found> {
+    let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), port)).await?.collect();
+    let known = found.clone();
+    let holds = async move {
+        let nameserver = tokio::task::spawn_blocking(ttl::system_nameserver).await.ok()??;
+        ttl::ttl(nameserver, &host, &known).await
+    };
+    Ok((found, Box::pin(holds)))
 }
 
 /// Families take turns, beginning with that of the first address: the system has sorted by RFC 6724.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::warmth::Seen;
 
+mod day;
 mod model;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -8,6 +8,10 @@ fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
+fn told(holds: Option<Duration>) -> Holds {
+    Box::pin(std::future::ready(holds))
+}
+
 /// A resolver whose lookups give these answers in turn, the last one for ever, with the count of lookups.
 fn scripted(answers: Vec<Result<&'static str, io::ErrorKind>>) -> (Arc<Resolver>, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
@@ -17,7 +21,7 @@ fn scripted(answers: Vec<Result<&'static str, io::ErrorKind>>) -> (Arc<Resolver>
         let answer = answers[turn.min(answers.len() - 1)];
         Box::pin(async move {
             tokio::task::yield_now().await;
-            answer.map(|text| text.split(' ').map(address).collect()).map_err(io::Error::from)
+            answer.map(|text| (text.split(' ').map(address).collect(), told(None))).map_err(io::Error::from)
         })
     });
     (Resolver::with_lookup(FRESH, lookup), count)
@@ -92,4 +96,35 @@ fn families_take_turns() {
     let found = ["[::1]:1", "[::2]:1", "10.0.0.1:1", "10.0.0.1:1", "[::3]:1"].map(address);
     let turns: Vec<_> = interleave(&found).iter().map(ToString::to_string).collect();
     assert_eq!(turns, ["[::1]:1", "10.0.0.1:1", "[::2]:1", "[::3]:1"]);
+}
+
+/// A name whose addresses and TTL change from lookup to lookup, as behind a load balancer, and that fails in between.
+#[tokio::test(start_paused = true)]
+async fn a_name_that_flaps_is_looked_up_again_when_its_ttl_is_over_and_not_before() {
+    let answers = [Some(("10.0.0.1:80", 5)), None, Some(("10.0.0.2:80", 300)), Some(("10.0.0.3:80", 1))];
+    let count = Arc::new(AtomicUsize::new(0));
+    let asked = count.clone();
+    let lookup: Lookup = Box::new(move |_, _| {
+        let answer = answers[asked.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1)];
+        Box::pin(async move {
+            let (text, ttl_s) = answer.ok_or(io::ErrorKind::TimedOut)?;
+            Ok((vec![address(text)], told(Some(Duration::from_secs(ttl_s)))))
+        })
+    });
+    let resolver = Resolver::with_lookup(FRESH, lookup);
+    let after = async |seconds: u64| {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        resolver.resolve("a", 80).await.unwrap();
+        // The refresh, where there is one, runs as a task of this thread: let it.
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+        (resolver.resolve("a", 80).await.unwrap()[0], count.load(Ordering::SeqCst))
+    };
+    assert_eq!(after(0).await, (address("10.0.0.1:80"), 1));
+    assert_eq!(after(4).await, (address("10.0.0.1:80"), 1), "its five seconds are not over");
+    assert_eq!(after(1).await, (address("10.0.0.1:80"), 2), "the last good answer stands when a lookup fails");
+    assert_eq!(after(1).await, (address("10.0.0.2:80"), 3));
+    assert_eq!(after(299).await, (address("10.0.0.2:80"), 3), "its five minutes are not over");
+    assert_eq!(after(1).await, (address("10.0.0.3:80"), 4));
 }
