@@ -8,8 +8,10 @@ does no harm. A file that is not there or makes no sense is no cursor, which cou
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -32,7 +34,7 @@ class Cursor:
 
 
 class CursorFile:
-    """One file; replaced as a whole.
+    """One file; replaced as a whole. May be used from any thread.
 
     Args:
         directory: Where it is; must exist.
@@ -40,6 +42,7 @@ class CursorFile:
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "fleet.json"
+        self._saving = threading.Lock()
 
     def load(self) -> Cursor | None:
         """What was saved last; None when there is nothing that could be believed."""
@@ -54,7 +57,10 @@ class CursorFile:
 
     def save(self, cursor: Cursor) -> None:
         """Durable when it returns. Raises `OSError`."""
-        document = asdict(cursor)
+        with self._saving:
+            self._save(asdict(cursor))
+
+    def _save(self, document: dict[str, Any]) -> None:
         fresh = self._path.with_suffix(".new")
         with fresh.open("wb") as file:
             file.write(orjson.dumps(document))

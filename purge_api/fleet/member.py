@@ -137,6 +137,8 @@ class Member:
         self._cursor = Cursor("", 0, 0, 0)
         self._publisher = Publisher(options.node, transport, home.journal)
         self._caught_up = asyncio.Event()
+        self._moved = asyncio.Event()
+        """The cursor is another than the one that is saved."""
         self._held: OrderedDict[str, None] = OrderedDict()
         self._blocks = Blocks(COMPARED_MESSAGES)
         self._examined: set[tuple[str, int, str]] = set()
@@ -170,6 +172,7 @@ class Member:
         for record in self._journal.recent(RECENT_PURGES_MAX):
             self._hold(record.id)
         self._tasks.append(asyncio.create_task(self._for_ever(self._reading)))
+        self._tasks.append(asyncio.create_task(self._saving()))
         try:
             async with asyncio.timeout(START_S):
                 await self._caught_up.wait()
@@ -182,6 +185,8 @@ class Member:
     async def stop(self) -> None:
         """Leave the fleet."""
         await ended(self._tasks)
+        with contextlib.suppress(OSError):  # the next start reads some messages again
+            await asyncio.to_thread(self._file.save, self._cursor)
         await self._transport.close()
 
     def applied_here(self, record: PurgeRecord) -> None:
@@ -234,9 +239,19 @@ class Member:
         self.sequence = sequence
         if drafts and not many:
             await self._tell([draft.id for draft in drafts], received_ms)
-        await asyncio.to_thread(self._file.save, self._cursor)
+        self._moved.set()
         if batch[-1].sequence >= last:
             self._caught_up.set()
+
+    async def _saving(self) -> None:
+        """Save the cursor behind the work: no message waits for it, and an older one only has some read again."""
+        while True:
+            await self._moved.wait()
+            self._moved.clear()
+            try:
+                await asyncio.to_thread(self._file.save, self._cursor)
+            except OSError as error:
+                log.warning("fleet: the place in the stream cannot be saved: %s", error)
 
     def _drafts(self, message: Delivered, received_ms: int) -> list[Draft]:
         """What of a message is to be applied here: not what is held already, and not what its sender may not purge."""
