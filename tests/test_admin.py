@@ -16,97 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from edge import admission, process_log
 from edge.admin import Admin, load_extensions, make_app
 from edge.context import AdminContext, Token
-
-METRICS = {
-    "uptime_ms": 1_000,
-    "requests": [{"site": "*", "outcome": "hit", "status_class": "2xx", "protocol": "h1", "count": 3}],
-    "refused": {"bare-lf": 1},
-    "bucket_bounds_us": [100],
-    "ttfb": [{"outcome": "hit", "buckets": [3, 0], "sum_us": 90}],
-    "duration": [{"outcome": "hit", "buckets": [3, 0], "sum_us": 90}],
-    "response_bytes": {"hit": 300},
-    "store": {
-        "objects": 1,
-        "bytes": 400,
-        "capacity_bytes": 1_000,
-        "evictions": 0,
-        "variants_dropped": 9,
-        "resumed": 8,
-        "parts_stored": 6,
-        "fills": 0,
-        "fill_bytes": 0,
-        "stored": 1,
-        "not_stored": 0,
-    },
-    "collapsed": 0,
-    "stale_served": {},
-    "recoding": {"bodies": {"br": 5}, "bytes_in": 50, "bytes_out": 20, "crowded": 1, "failed": 2},
-    "disk": None,
-    "tables": {"alternates": {"bytes": 7, "forgotten": 3}},
-    "origin": {
-        "connections_opened": 1,
-        "connections_reused": 3,
-        "connections_opened_ahead": 2,
-        "open": 1,
-        "idle": 1,
-        "requests": 4,
-        "bytes": 100,
-        "errors": {},
-        "retries": 0,
-        "retries_refused": 4,
-        "hedges": {"won": 6, "lost": 5},
-        "ejections": {"failures": 2, "errors": 1, "latency": 0},
-        "ttfb": {"buckets": [4, 0], "sum_us": 100},
-    },
-    "origins": [
-        {
-            "origin": "app",
-            "servers": [
-                {
-                    "server": "http://10.0.0.1",
-                    "in_flight": 3,
-                    "ejected": True,
-                    "down": False,
-                    "latency_us": 2_000,
-                    "requests_max": 20,
-                }
-            ],
-        }
-    ],
-    "connections": {"accepted": 1, "refused": 0, "flooded": 0, "active": 1, "by_protocol": {}},
-    "tls_handshakes": {"full": 0, "resumed": 0, "failed": 0},
-    "peers": {
-        "relayed": 0,
-        "copied": 0,
-        "failed": 0,
-        "outdated": 0,
-        "served": 0,
-        "copies": 0,
-        "copies_bytes": 0,
-        "copies_dropped": 0,
-    },
-    "quic": {
-        "retries": 1,
-        "handshakes_refused": 2,
-        "ignored": 6,
-        "priority_updates": 8,
-        "priorities_forgotten": 0,
-        "early_answered": 4,
-        "early_waited": 1,
-        "migrations": 2,
-        "datagrams_sent": 30,
-        "sends": 10,
-        "datagrams_received": 20,
-        "packets_sent": 31,
-        "packets_lost": 3,
-        "handed_over": 5,
-        "dropped": 0,
-        "rtt": {"buckets": [4, 0], "sum_us": 50_000},
-    },
-    "purges": {"rules": 0, "applied": 0, "folded": 0, "refills": {"waiting": 0, "waited": 0, "refused": 0}},
-    "log_dropped": 0,
-    "certificates": [],
-}
+from tests.test_metrics import document
 
 
 class StillNode:
@@ -116,7 +26,7 @@ class StillNode:
         return [("http", "127.0.0.1:8080")]
 
     def metrics(self) -> bytes:
-        return orjson.dumps(METRICS)
+        return orjson.dumps(document())
 
     def explain(self, url: str, headers: list[tuple[str, str]], method: str = "GET") -> bytes:
         if not url.startswith("http"):
@@ -243,7 +153,7 @@ async def test_stats_hold_what_the_dashboard_shows(client, context):
     stats = await (await client.get("/v1/stats")).json()
     assert stats["node"] == "pop1"
     assert stats["purges"] == [{"id": "1-a"}]
-    assert stats["total"]["outcomes"] == {"hit": 3}
+    assert stats["total"]["outcomes"] == {"hit": 90, "miss": 8, "local": 2}
     assert stats["origin"]["reuse_ratio"] == 0.75
     assert stats["addresses"] == [{"kind": "http", "address": "127.0.0.1:8080"}]
     assert set(stats["series"]) == {"requests_per_s", "hit_ratio", "hit_p95_ms", "miss_p95_ms", "bytes_per_s"}
