@@ -26,9 +26,13 @@ class VirtualNode:
         file = directory / "edge.toml"
         file.write_text(text)
         self.node = _headland.Node(load(file).snapshot)
+        self._has_disk = "disk = {" in text or "[cache.disk]" in text
 
     def __enter__(self) -> Self:
         self.node.start()
+        if self._has_disk:
+            # It is answered when the index has everything: before, what it does not know yet is a miss.
+            self.node.inspect(b'{"what": "stat"}')
         return self
 
     def __exit__(

@@ -7,9 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.disk_node import CONFIGURATION, SITES, TOKEN, Starts, answer
+from tests.faults.disk_node import CONFIGURATION, SITES, TOKEN, Starts, answer, metrics_of, until
 from tests.origins import Origin
 from tests.processes import Headland
+
+
+class DiskNode(Headland):
+    """A node whose clients come when its index has everything: before, what it does not know yet is a miss."""
+
+    def serving(self) -> dict[str, str]:
+        places = super().serving()
+        until(lambda: metrics_of(places)["disk_index_loading"] == 0)
+        return places
 
 
 @pytest.fixture
@@ -26,6 +35,6 @@ def starts(origin: Origin, tmp_path: Path) -> Starts:
         file = tmp_path / "edge.toml"
         text = CONFIGURATION.replace("ORIGIN", origin.url).replace("ADMISSION", admission).replace("SITES", sites)
         file.write_text(text.replace("DISK", disk).replace('segment = "16MiB"', f'segment = "16MiB"{more}'))
-        return Headland("serve", "--config", file, HEADLAND_TOKEN=TOKEN)
+        return DiskNode("serve", "--config", file, HEADLAND_TOKEN=TOKEN)
 
     return start
