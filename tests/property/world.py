@@ -47,8 +47,8 @@ class World:
         self.close()
         self._node = VirtualNode(self._text, self._directory).__enter__()
         self._node.advance(self.passed_s)
-        for kind, value, soft, at_ms, epoch in rules:
-            self._node.node.ledger().apply(kind, value, soft, at_ms, epoch)
+        for kind, value, soft, at_ms, epoch, headers in rules:
+            self._node.node.ledger().apply(kind, value, soft, at_ms, epoch, headers=headers)
 
     def close(self) -> None:
         """End the node."""
