@@ -70,17 +70,19 @@ impl<F: OwnedLines> Fetch<F> {
         }
     }
 
-    /// Sends some bytes to one client and keeps none of them. Ends where the origin does not give them: the client sees a
-    /// broken transfer then.
-    pub async fn send(self, bytes: Range<u64>, pipe: &Sender) {
-        let Ok(mut stream) = Stream::open(&self, bytes.start, bytes.end).await else { return };
-        while stream.at < bytes.end {
-            let Ok(data) = stream.next(bytes.end).await else { return };
+    /// Sends some bytes to one client and keeps none of them; how far it came. It ends where the origin does not give
+    /// them.
+    pub async fn send(&self, bytes: Range<u64>, pipe: &Sender) -> u64 {
+        let Ok(mut stream) = Stream::open(self, bytes.start, bytes.end).await else { return bytes.start };
+        let mut sent = bytes.start;
+        while sent < bytes.end {
+            let Ok(data) = stream.next(bytes.end).await else { break };
             if !pipe.send(Piece::Data(data)).await {
-                return;
+                break;
             }
+            sent = stream.at;
         }
-        pipe.send(Piece::End).await;
+        sent
     }
 
     fn fail(&self, lead: Lead, missed: Missed) {
