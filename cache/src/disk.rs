@@ -33,6 +33,7 @@ pub use surroundings::Surroundings;
 pub use volume::Counters;
 use volume::Volume;
 
+mod birth_bound;
 mod buffers;
 mod burials;
 mod codec;
