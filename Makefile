@@ -51,7 +51,7 @@ python-lint: $(STAMPS)/dev
 	$(BIN)/mypy
 
 python-test: $(STAMPS)/dev $(STAMPS)/installed | servers
-	$(BIN)/pytest $(TESTS)
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile $(TESTS)
 
 develop: $(STAMPS)/dev
 	rm -f $(STAMPS)/installed
