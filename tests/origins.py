@@ -16,7 +16,7 @@ class Origin:
 
     def __init__(self, answer: Callable[[str], Answer] | None = None) -> None:
         self.asked: list[str] = []
-        self.answer = answer or (lambda target: (200, {"Cache-Control": "max-age=60"}, target.encode()))
+        self._answer = answer or (lambda target: (200, {"Cache-Control": "max-age=60"}, target.encode()))
         origin = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -25,7 +25,7 @@ class Origin:
             def do_GET(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length", "0")))
                 origin.asked.append(self.path)
-                status, headers, body = origin.answer(self.path)
+                status, headers, body = origin._answer(self.path)
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)

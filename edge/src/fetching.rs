@@ -14,7 +14,7 @@ use headland_cache::{
     PurgeMode, PurgeRule, RequestFacts, Reuse, Scheme, Standing, StoredHead, Tags, VaryFacts, assess,
     may_serve_on_error,
 };
-use headland_origin::{BodyFault, Fault, FieldLines, RequestBody, Response};
+use headland_origin::{BodyFault, Fault, FetchError, FieldLines, RequestBody, Response};
 use http::header::SET_COOKIE;
 use http::{HeaderMap, Method, StatusCode};
 use tokio::sync::oneshot;
@@ -313,6 +313,11 @@ async fn failed_answer<F: OwnedLines + Clone + Send + Sync + 'static>(
     broken: Broken,
 ) -> Answer {
     stale_answer(node, plan).await.unwrap_or_else(|| broken_answer(plan.outcome, broken))
+}
+
+/// How an origin's failure is told to whoever waits for the response.
+pub fn broken(error: &FetchError) -> Broken {
+    Broken { error: error.proxy_status_error(), timeout: error.is_timeout() }
 }
 
 /// 502, 503 or 504, for an origin that failed before anything was sent.

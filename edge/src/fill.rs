@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 use crate::answer::OriginTrace;
 use crate::condition::ResponseView;
 use crate::early_hints;
-use crate::fetching::origin_trace;
+use crate::fetching::{self, origin_trace};
 use crate::forward::{OwnedLines, Purpose};
 use crate::node::Node;
 use crate::origin_fields::{OriginFields, take_over};
@@ -166,7 +166,7 @@ async fn ask<F: OwnedLines>(node: &Node, plan: &Plan<F>) -> Result<(Response, As
 }
 
 fn fail(lead: Lead, client: Client, error: FetchError) {
-    let broken = Broken { error: error.proxy_status_error(), timeout: error.is_timeout() };
+    let broken = fetching::broken(&error);
     hand_over(client, Handover::Failed(error));
     lead.fail(broken);
 }
@@ -385,7 +385,7 @@ async fn pump(
             }
             Some(Ok(Err(frame))) => return Ok((Bytes::new(), frame.into_trailers().ok())),
             Some(Err(error)) => {
-                return Err(Broken { error: error.proxy_status_error(), timeout: error.is_timeout() });
+                return Err(fetching::broken(&error));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::task::{Context, Poll};
 
+use headland_cache::Broken;
 use tokio::sync::mpsc;
 
 use crate::connection::content::Piece;
@@ -29,7 +30,11 @@ pub fn channel() -> (Sender, Reader) {
 impl Reader {
     /// The next piece. A maker that went away without an end has broken the content.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
-        self.pieces.poll_recv(cx).map(|piece| piece.unwrap_or(Piece::Broken))
+        self.pieces.poll_recv(cx).map(|piece| piece.unwrap_or(Piece::Broken(Broken::ABANDONED)))
+    }
+
+    pub async fn next(&mut self) -> Piece {
+        std::future::poll_fn(|cx| self.poll(cx)).await
     }
 }
 

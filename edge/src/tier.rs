@@ -204,14 +204,14 @@ pub async fn answer<F: OwnedLines + Clone + Send + Sync + 'static>(node: &Arc<No
     plan.outcome = plan.outcome_of(node, &key, Found::Object(object.clone(), standing));
     let is_hit = plan.outcome == Outcome::Hit;
     if is_hit
-        && let FoundBody::Pieces(body) = &record.body
+        && let FoundBody::Pieces(_) = record.body
         && !is_recoded(&plan, &object, record.length())
     {
-        let body = body.clone();
+        let length = record.length();
         let mut answer = streamed(node, disk, &plan, &object, record);
         let Content::Disk(mut reader) = answer.content else { return answer };
         if reader.begin().await {
-            answer.content = Content::Disk(Box::new(reader.continued_by(rest::of(node, plan, object, body))));
+            answer.content = Content::Disk(Box::new(reader.continued_by(rest::of(node, plan, object, length))));
             return answer;
         }
         plan.stored = None;

@@ -188,7 +188,7 @@ def test_drain_lets_a_running_request_end(configure, origin):
         assert go_on.wait(20)
         return 200, {}, b"slow"
 
-    origin.answer = slow
+    origin._answer = slow
     with Headland("serve", "--config", configure()) as node:
         places = node.serving()
         answers = []
@@ -212,7 +212,7 @@ def test_a_request_that_does_not_end_is_cut_and_the_status_says_so(configure, or
         go_on.wait(30)
         return 200, {}, b""
 
-    origin.answer = stuck
+    origin._answer = stuck
     drain = "20s" if second_signal else "100ms"
     with Headland("serve", "--config", configure(drain=drain)) as node:
         places = node.serving()

@@ -336,6 +336,31 @@ def test_a_representation_that_changes_under_a_download_breaks_it(
     assert client.get(path).body == LARGE[::-1]
 
 
+@pytest.mark.parametrize("tag", ['"v1"', None], ids=["strong validator", "none"])
+def test_a_slow_download_ends_whole_whatever_happens_to_what_is_stored(
+    client: Client, origin: ScriptedOrigin, path: str, tag: str | None
+) -> None:
+    body = random.Random(9).randbytes(24 * PART)  # noqa: S311 - the same bytes in every run
+    source = Source(body, tag)
+
+    def script(exchange: Exchange) -> None:
+        content = memoryview(source.begin(exchange))
+        for at in range(0, len(content), PART):
+            exchange.send(bytes(content[at : at + PART]))
+
+    origin.at(path, script)
+    # The client over HTTP/3 is slow by itself.
+    pace = () if client.version == "h3" else ("--limit-rate", "8M")
+    with client.start(path, "Range: bytes=0-", extra=pace) as slow:
+        slow.until(body[:1000])
+        source.change(body[::-1], '"v2"')
+        assert client.get(path, method="PURGE").status == 200
+        assert client.get(path, "Range: bytes=0-9").headers["etag"] == '"v2"'
+        answer = slow.answer()
+    assert (answer.status, answer.ended, answer.body) == (206, 0, body)
+    assert len(origin.asked(path)) == 2
+
+
 def test_an_origin_that_fails_leaves_what_is_there(client: Client, origin: ScriptedOrigin, path: str) -> None:
     origin.at(path, Source(SMALL))
     _get(client, path, 0, 4999)

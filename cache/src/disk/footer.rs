@@ -22,7 +22,7 @@ const FIRST_ENTRY_BYTES: usize = 24;
 /// Bytes at the very end of a closed segment.
 pub const TRAILER_BYTES: usize = 48;
 /// No ledger has counted so many purges.
-pub const BIRTHS_END: u64 = 1 << 48;
+const BIRTHS_END: u64 = 1 << 48;
 /// Later than every birth.
 pub const NO_BIRTH: Epoch = Epoch(u64::MAX);
 /// A record that never expires, or of which it is not known.

@@ -1,10 +1,9 @@
 //! How a volume starts: what has to be known before the first request, then its index, while requests are served.
 //!
 //! Before: which segments there are, and the newest birth in them, because the ledger goes on from it. The index's
-//! snapshot tells it, or the end of every segment; for one that was open when its node ended the bound does
-//! ([`birth_bound`]), and only without that it is searched at once. After, on the writer's thread and before it writes anything:
-//! the index, from the snapshot, else from what the segments list or a search finds in them, several at a time and the
-//! newest first ([`Load`]). What is wrong with a file costs what it held, never the start.
+//! snapshot tells it, or the end of every segment; a segment that was open when its node ended is searched. After, on the
+//! writer's thread and before it writes anything: the index, from the snapshot, else from what the segments list, several
+//! at a time and the newest first ([`Load`]). What is wrong with a file costs what it held, never the start.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -15,7 +14,6 @@ use std::sync::mpsc::sync_channel;
 
 use parking_lot::Mutex;
 
-use super::birth_bound;
 use super::burials::Burials;
 use super::footer::Listing;
 use super::index::{Place, RECORD_BYTES_MAX};
@@ -52,8 +50,6 @@ pub struct Load {
     snapshot: Option<Snapshot>,
     /// The ledger goes on from here: what was born later is left out.
     newest_birth: Epoch,
-    /// What is written down as the bound of births; zero when nothing is.
-    pub birth_bound: Epoch,
 }
 
 struct Prepared {
@@ -79,7 +75,7 @@ impl Opening {
         let distrusted_id = forget_what_is_distrusted(&shared).map_err(fault)?;
         let ids = ids(&shared).map_err(fault)?;
         let next_id = ids.last().map_or(distrusted_id, |id| id + 1);
-        let mut load = Load::new(shared, home);
+        let mut load = Load { shared, home, segments: Vec::new(), snapshot: None, newest_birth: Epoch(0) };
         load.prepare(&ids);
         Ok(Opening { lock, next_id, newest_birth: load.newest_birth, size_bytes: settings.size_bytes, load })
     }
@@ -139,11 +135,6 @@ fn forget_what_is_distrusted(shared: &Shared) -> io::Result<u32> {
 }
 
 impl Load {
-    fn new(shared: Arc<Shared>, home: Home) -> Self {
-        let birth_bound = birth_bound::read(&shared.path).unwrap_or_default();
-        Load { shared, home, segments: Vec::new(), snapshot: None, newest_birth: Epoch(0), birth_bound }
-    }
-
     /// Opens the segments and finds the newest birth.
     fn prepare(&mut self, ids: &[u32]) {
         let opened = at_a_time(ids.len(), |number| {
@@ -180,14 +171,12 @@ impl Load {
         }
     }
 
-    /// The newest birth that the ends of the segments tell of; of those that were not closed the bound does, or what is
-    /// found in them.
+    /// The newest birth that the ends of the segments tell of, or what is found in those that were not closed.
     fn claimed_births(&self) -> Epoch {
         let births = at_a_time(self.segments.len(), |number| {
             let Prepared { segment, found } = &self.segments[number];
             match segment.claimed_birth() {
                 Ok(Some(birth)) => birth,
-                Ok(None) if self.birth_bound > Epoch(0) => self.birth_bound,
                 // Those that cannot be read are left out later.
                 Ok(None) => segment.search().map_or(Epoch(0), |listing| {
                     let birth = listing.newest_birth;

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use super::buffers::BUFFER_BYTES;
 use super::codec;
 use super::index::Place;
-use super::proof::Proof;
 use super::record::{HEADER_BYTES, Head, Header, Kind, PIECE_BYTES, Sums};
 use super::segment::{Patience, Segment};
 use super::volume::Shared;
@@ -115,11 +114,6 @@ impl DiskBody {
     /// The piece that a byte of the body is in, and where in it.
     pub fn piece_of(&self, offset: u64) -> (u64, usize) {
         (offset / self.sums.piece_bytes, (offset % self.sums.piece_bytes) as usize)
-    }
-
-    /// Tells of bytes from elsewhere whether they are those of this body, from the piece with the byte at `at` on.
-    pub fn proof(&self, at: u64) -> Proof {
-        Proof::new(self.sums.clone(), at)
     }
 
     /// Reads a piece, whole and checked.

@@ -11,7 +11,6 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 
 use super::DiskLimits;
-use super::birth_bound;
 use super::codec;
 use super::footer::{Label, Listed, Listing, NO_BIRTH};
 use super::index::Place;
@@ -55,8 +54,6 @@ pub struct Writer {
     jobs_taken: u64,
     pace: Option<Pace>,
     newest_birth: Epoch,
-    /// What is written down as the bound of births.
-    birth_bound: Epoch,
 }
 
 /// The segment that is being written.
@@ -71,27 +68,13 @@ impl Writer {
     pub fn new(shared: Arc<Shared>, limits: DiskLimits, size_bytes: u64, records_max: usize, next_id: u32) -> Self {
         let now_us = (shared.surroundings.stopwatch)();
         let pace = limits.write_bytes_per_s.map(|rate| Pace::new(rate, now_us));
-        let (open, record) = (None, Vec::new());
-        let (newest_birth, birth_bound) = (Epoch(0), Epoch(0));
-        let jobs_taken = 0;
-        Writer {
-            shared,
-            limits,
-            size_bytes,
-            records_max,
-            open,
-            next_id,
-            record,
-            jobs_taken,
-            pace,
-            newest_birth,
-            birth_bound,
-        }
+        let (open, record, newest_birth) = (None, Vec::new(), Epoch(0));
+        Writer { shared, limits, size_bytes, records_max, open, next_id, record, jobs_taken: 0, pace, newest_birth }
     }
 
     /// Makes the index whole, then takes jobs until it is told to stop, or nobody can ask any more.
     pub fn run(mut self, load: Load, jobs: &Receiver<Job>) {
-        (self.newest_birth, self.birth_bound) = (load.newest_birth(), load.birth_bound);
+        self.newest_birth = load.newest_birth();
         for hash in load.run() {
             self.shared.moving.begin_burial(hash);
             self.work(&Job::Bury(hash));
@@ -197,7 +180,6 @@ impl Writer {
 
     fn write(&mut self, object: &Object) -> io::Result<()> {
         self.make_room_in_index()?;
-        self.keep_bound(object.born)?;
         let meta = codec::encode(object.parts());
         let label = Label::of(object.parts());
         let draft = Draft { kind: Kind::Response, key_hash: object.key.hash(), variant: label.variant, meta: &meta };
@@ -209,14 +191,6 @@ impl Writer {
         self.shared.index.insert(label.hash, label.variant, place);
         self.shared.counters.written.fetch_add(1, Relaxed);
         self.shared.counters.written_bytes.fetch_add(place.length, Relaxed);
-        Ok(())
-    }
-
-    /// No record is written that was born later than what is written down.
-    fn keep_bound(&mut self, birth: Epoch) -> io::Result<()> {
-        if birth >= self.birth_bound {
-            self.birth_bound = birth_bound::raise(&self.shared.path, birth.max(self.newest_birth))?;
-        }
         Ok(())
     }
 
@@ -313,7 +287,6 @@ impl Writer {
             return Ok(false);
         }
         let Some(body) = found.whole_body() else { return Ok(false) };
-        self.keep_bound(found.object.born)?;
         let object = Object::new(crate::object::Parts { body, ..found.object.parts().clone() });
         let (meta, label) = (codec::encode(object.parts()), Label::of(object.parts()));
         let draft = Draft { kind: Kind::Response, key_hash: object.key.hash(), variant: label.variant, meta: &meta };

@@ -5,12 +5,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use headland_cache::FillReader;
+use headland_cache::{Broken, FillReader};
 use headland_origin::ResponseBody;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 
 use crate::answer::Content;
+use crate::fetching;
 use crate::pipe::Reader;
 use crate::tier::stream::DiskReader;
 
@@ -31,8 +32,8 @@ pub enum Piece {
     /// The end, with trailers.
     Trailers(HeaderMap),
     End,
-    /// It will never be whole.
-    Broken,
+    /// It will never be whole, and why.
+    Broken(Broken),
 }
 
 impl Source {
@@ -54,19 +55,21 @@ impl Source {
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
         match self {
             Source::Here(pieces) => Poll::Ready(pieces.pop_front().map_or(Piece::End, Piece::Data)),
-            Source::Fill(reader) => Pin::new(reader).poll_frame(cx).map(piece),
-            Source::Origin(body) => Pin::new(body).poll_frame(cx).map(piece),
+            Source::Fill(reader) => Pin::new(reader).poll_frame(cx).map(|frame| piece(frame, |broken| broken)),
+            Source::Origin(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| piece(frame, |error| fetching::broken(&error)))
+            }
             Source::Piped(reader) => reader.poll(cx),
             Source::Disk(reader) => reader.poll(cx),
         }
     }
 }
 
-fn piece<E>(frame: Option<Result<Frame<Bytes>, E>>) -> Piece {
+fn piece<E>(frame: Option<Result<Frame<Bytes>, E>>, why: impl FnOnce(E) -> Broken) -> Piece {
     match frame.map(|frame| frame.map(Frame::into_data)) {
         None => Piece::End,
         Some(Ok(Ok(data))) => Piece::Data(data),
         Some(Ok(Err(frame))) => frame.into_trailers().map_or(Piece::End, Piece::Trailers),
-        Some(Err(_)) => Piece::Broken,
+        Some(Err(error)) => Piece::Broken(why(error)),
     }
 }

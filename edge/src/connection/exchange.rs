@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use headland_cache::{Fields, Outcome};
+use headland_cache::{Broken, Fields, Outcome};
 use http::Method;
 
 use crate::access_log::Record;
@@ -36,6 +36,8 @@ pub struct Sent {
     pub last: Instant,
     /// Whether the client got everything.
     pub complete: bool,
+    /// Why the content broke off, where that was not the client's doing.
+    pub broken: Option<Broken>,
 }
 
 /// What the log says of a request whose client left before there was an answer, as NGINX does; nobody is sent it.
@@ -45,7 +47,7 @@ impl Sent {
     /// The client left before there was an answer.
     pub fn nothing() -> Self {
         let now = Instant::now();
-        Sent { status: CLIENT_LEFT, bytes: 0, first: now, last: now, complete: false }
+        Sent { status: CLIENT_LEFT, bytes: 0, first: now, last: now, complete: false, broken: None }
     }
 }
 
@@ -101,7 +103,7 @@ fn record<'a, F: Fields>(
         origin: origin.map(|origin| &*origin.server),
         origin_ttfb_us: origin.map(|origin| origin.first_byte_us),
         origin_reused: origin.map(|origin| origin.reused),
-        error: trace.error.as_ref().map(|error| error.error),
+        error: trace.error.as_ref().map(|error| error.error).or(sent.broken.map(|broken| broken.error)),
         complete: sent.complete,
     }
 }

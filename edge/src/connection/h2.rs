@@ -345,7 +345,7 @@ impl Exchange {
             Ok(stream) => {
                 let stall = Duration::from_millis(self.snapshot.limits.write_stall_ms.into());
                 let mut outlet = Outlet::new(stream, stall);
-                outlet.send_all(Source::of(content), answer.length, &mut sent.bytes).await
+                outlet.send_all(Source::of(content), answer.length, &mut sent).await
             }
         };
         sent.last = Instant::now();
@@ -354,7 +354,7 @@ impl Exchange {
 
     fn sent(&self, answer: &Answer) -> Sent {
         let status = answer.status.as_u16();
-        Sent { status, bytes: 0, first: self.started, last: self.started, complete: false }
+        Sent { status, bytes: 0, first: self.started, last: self.started, complete: false, broken: None }
     }
 
     fn done(&self, trace: &Trace, sent: &Sent) {

@@ -105,6 +105,9 @@ pub(super) async fn store<F: OwnedLines + Clone + Send + Sync + 'static>(
     let origin = Box::new(origin_trace(&response));
     let own = own_fields(&mut response.headers, &admitted.withheld);
     let (pace, leash) = pace();
+    if let Some(step) = leash.try_step() {
+        step.take(version.part(range.first), &part);
+    }
     hand_over(client, Handover::Apart { object, origin, own, pace });
     lead.found();
     Fetch { node, plan, version, leash }.receive(part, response.body, range.bytes()).await;

@@ -17,14 +17,15 @@ use http::{HeaderValue, StatusCode, header};
 use http_body::Body as _;
 
 use crate::connection::content::Piece;
+use crate::fetching;
 use crate::forward::{OwnedLines, Purpose};
 use crate::node::Node;
 use crate::origin_fields::OriginFields;
-use crate::pipe::Sender;
+use crate::pipe::{self, Sender};
 use crate::plan::Plan;
 use crate::renewal::Asked;
 
-use super::pace::Leash;
+use super::pace::{Leash, Step};
 use super::version::{Held, Version};
 
 /// How often an origin that breaks off within one part is asked for the rest.
@@ -41,7 +42,7 @@ pub enum Missed {
 }
 
 impl Missed {
-    fn broken(self) -> Broken {
+    pub fn broken(self) -> Broken {
         match self {
             Missed::Changed => Broken::INCOMPLETE,
             Missed::Failed(broken) => broken,
@@ -70,26 +71,46 @@ impl<F: OwnedLines> Fetch<F> {
         }
     }
 
-    /// Sends some bytes to one client and keeps none of them; how far it came. It ends where the origin does not give
-    /// them.
-    pub async fn send(&self, bytes: Range<u64>, pipe: &Sender) -> u64 {
-        let Ok(mut stream) = Stream::open(self, bytes.start, bytes.end).await else { return bytes.start };
-        let mut sent = bytes.start;
-        while sent < bytes.end {
-            let Ok(data) = stream.next(bytes.end).await else { break };
-            if !pipe.send(Piece::Data(data)).await {
-                break;
+    /// Some bytes for one client, of which none are kept. Where the origin does not give them, the client sees a broken
+    /// transfer.
+    pub fn alone(self, bytes: Range<u64>) -> pipe::Reader
+    where
+        F: Send + Sync + 'static,
+    {
+        let (sender, reader) = pipe::channel();
+        tokio::spawn(async move {
+            tokio::select! {
+                sent = self.send(bytes, &sender) => {
+                    let last = match sent {
+                        Ok(()) => Piece::End,
+                        Err(missed) => Piece::Broken(self.give_up(missed)),
+                    };
+                    sender.send(last).await;
+                }
+                () = sender.is_unwanted() => {}
             }
-            sent = stream.at;
+        });
+        reader
+    }
+
+    async fn send(&self, bytes: Range<u64>, pipe: &Sender) -> Result<(), Missed> {
+        let mut stream = Stream::open(self, bytes.start, bytes.end).await?;
+        while stream.at < bytes.end {
+            // Whoever leaves ends this, too.
+            pipe.send(Piece::Data(stream.next(bytes.end).await?)).await;
         }
-        sent
+        Ok(())
     }
 
     fn fail(&self, lead: Lead, missed: Missed) {
+        lead.fail(self.give_up(missed));
+    }
+
+    fn give_up(&self, missed: Missed) -> Broken {
         if missed == Missed::Changed {
             self.version.forget(&self.node);
         }
-        lead.fail(missed.broken());
+        missed.broken()
     }
 
     /// Pours a body that is on its way into the parts from `range` on; the first is led by `lead`.
@@ -111,7 +132,7 @@ impl<F: OwnedLines> Fetch<F> {
                 Err(missed) => return self.fail(lead, missed),
             };
             let following = (fetched.end < stream.end).then(|| self.version.part(fetched.end));
-            let early = following.filter(|_| self.leash.try_step()).map(|part| self.lead(part));
+            let early = following.and_then(|part| Some(self.lead(part, self.leash.try_step()?)));
             if let Ok(sealed) = lead.seal(&last, None) {
                 if let Some(body) = sealed.body() {
                     self.version.keep(&self.node, part, &head, body).await;
@@ -121,13 +142,7 @@ impl<F: OwnedLines> Fetch<F> {
             let next = match (following, early) {
                 (None, _) => None,
                 (Some(_), Some(lead)) => lead,
-                (Some(part), None) => {
-                    if self.leash.step().await {
-                        self.lead(part)
-                    } else {
-                        None
-                    }
-                }
+                (Some(part), None) => self.leash.step().await.and_then(|step| self.lead(part, step)),
             };
             let Some(next) = next else { return };
             lead = next;
@@ -135,9 +150,13 @@ impl<F: OwnedLines> Fetch<F> {
     }
 
     /// The right to fetch a part, unless somebody has it or it is there.
-    fn lead(&self, part: Part) -> Option<Lead> {
-        let is_there = self.version.is_there(&self.node, part);
-        (!is_there).then(|| self.node.collapse.try_lead(self.version.key(part).as_ref(), 0)).flatten()
+    fn lead(&self, part: Part, step: Step) -> Option<Lead> {
+        if self.version.is_there(&self.node, part) {
+            return None;
+        }
+        let lead = self.node.collapse.try_lead(self.version.key(part).as_ref(), 0)?;
+        step.take(part, &lead);
+        Some(lead)
     }
 
     fn outcome(&self) -> Outcome {
@@ -159,9 +178,7 @@ impl<F: OwnedLines> Fetch<F> {
         request.headers = fields.into();
         let request_time = self.node.clock.now();
         let fetched = self.node.client.fetch(self.plan.group(), request, None).await;
-        let response = fetched.map_err(|error| {
-            Missed::Failed(Broken { error: error.proxy_status_error(), timeout: error.is_timeout() })
-        })?;
+        let response = fetched.map_err(|error| Missed::Failed(fetching::broken(&error)))?;
         self.node.metrics.here().origin_ttfb.record(response.first_byte_micros);
         let brought = self.bytes_of(&response, &bytes)?;
         let asked = Asked { born: self.node.ledger.epoch(), request_time, response_time: self.node.clock.now() };
@@ -299,7 +316,7 @@ impl<'f, F: OwnedLines> Stream<'f, F> {
                 }
                 Some(Ok(Err(_trailers))) => {}
                 Some(Err(error)) => {
-                    return Err(Broken { error: error.proxy_status_error(), timeout: error.is_timeout() });
+                    return Err(fetching::broken(&error));
                 }
             }
         }

@@ -1,65 +1,113 @@
-//! How far a fetch may run ahead of the client that it was begun for.
+//! How a fetch hands its parts to the client that it was begun for, and how far it may run ahead of it.
+//!
+//! The client gets a seat at every part before the part's first byte is there, so that it need not find the part in the
+//! store: what is not kept, or was dropped before the client came to it, is read all the same, and what comes without a
+//! strong validator, which could not be asked for again, is never missed.
 
-use std::sync::Arc;
-
-use tokio::sync::Semaphore;
+use headland_cache::partial::Part;
+use headland_cache::{Follower, Lead};
+use tokio::sync::mpsc;
 
 /// Parts that a fetch may be ahead of its client.
 const PARTS_AHEAD: usize = 4;
 
-/// The client's end: each part that it has taken lets the fetch go one further. Dropping it stops the fetch at the end
-/// of the part it is in.
+/// The client's end. Dropping it stops the fetch at the end of the part it is in.
 #[derive(Debug)]
-pub struct Pace(Arc<Semaphore>);
+pub struct Pace(mpsc::Receiver<Seat>);
 
 /// The fetch's end.
 #[derive(Debug)]
-pub struct Leash(Arc<Semaphore>);
+pub struct Leash(mpsc::Sender<Seat>);
+
+/// The right to begin one more part.
+#[derive(Debug)]
+pub struct Step(mpsc::OwnedPermit<Seat>);
+
+struct Seat {
+    part: Part,
+    follower: Follower,
+}
 
 /// Both ends.
 pub fn pace() -> (Pace, Leash) {
-    let steps = Arc::new(Semaphore::new(PARTS_AHEAD));
-    (Pace(steps.clone()), Leash(steps))
+    let (sender, receiver) = mpsc::channel(PARTS_AHEAD);
+    (Pace(receiver), Leash(sender))
 }
 
 impl Pace {
-    /// A part was taken.
-    pub fn step(&self) {
-        self.0.add_permits(1);
-    }
-}
-
-impl Drop for Pace {
-    fn drop(&mut self) {
-        self.0.close();
+    /// The seat at a part, if the fetch has begun it. Those at parts before it are given up.
+    pub fn seat(&mut self, part: Part) -> Option<Follower> {
+        loop {
+            let seat = self.0.try_recv().ok()?;
+            if seat.part == part {
+                return Some(seat.follower);
+            }
+        }
     }
 }
 
 impl Leash {
     /// Whether one more part may be begun at once.
-    pub fn try_step(&self) -> bool {
-        self.0.try_acquire().map(tokio::sync::SemaphorePermit::forget).is_ok()
+    pub fn try_step(&self) -> Option<Step> {
+        self.0.clone().try_reserve_owned().ok().map(Step)
     }
 
-    /// Waits until one more part may be begun; false when the client has left.
-    pub async fn step(&self) -> bool {
-        self.0.acquire().await.map(tokio::sync::SemaphorePermit::forget).is_ok()
+    /// Waits until one more part may be begun; none when the client has left.
+    pub async fn step(&self) -> Option<Step> {
+        self.0.clone().reserve_owned().await.ok().map(Step)
+    }
+}
+
+impl Step {
+    /// Gives the client its seat. The first byte is not there yet.
+    pub fn take(self, part: Part, lead: &Lead) {
+        self.0.send(Seat { part, follower: lead.follow() });
+    }
+}
+
+impl std::fmt::Debug for Seat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Seat").field(&self.part).finish()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use headland_cache::{Collapse, CollapseLimits, KeyBuffer, Scheme};
+
+    const TOTAL: u64 = 10 << 20;
+
+    fn collapse() -> Collapse {
+        Collapse::new(CollapseLimits { followers_max: 1, fill_bytes_max: 1 << 30 })
+    }
+
+    fn begin(collapse: &Collapse, step: Step, part: Part) -> Lead {
+        let mut whole = KeyBuffer::new();
+        whole.begin(Scheme::Http, b"h", b"/");
+        let key = part.key(&whole.key().into(), 1);
+        let Some(lead) = collapse.try_lead(key.as_ref(), 0) else { panic!("nobody else leads it") };
+        step.take(part, &lead);
+        lead
+    }
+
+    fn part(number: u64) -> Part {
+        Part::at(number << 20, TOTAL)
+    }
 
     #[tokio::test]
     async fn a_fetch_stays_a_few_parts_ahead_and_stops_with_its_client() {
-        let (pace, leash) = pace();
-        assert!((0..PARTS_AHEAD).all(|_| leash.try_step()));
-        assert!(!leash.try_step());
-        pace.step();
-        assert!(leash.step().await);
-        assert!(!leash.try_step());
+        let (mut pace, leash) = pace();
+        let collapse = collapse();
+        let leads: Vec<_> = (0..PARTS_AHEAD as u64)
+            .map(|number| begin(&collapse, leash.try_step().expect("it may still go on"), part(number)))
+            .collect();
+        assert!(leash.try_step().is_none());
+        assert!(pace.seat(part(1)).is_some(), "the seat before it is passed over");
+        assert!(leash.step().await.is_some());
+        assert_eq!(leads.iter().map(|lead| lead.audience().readers()).collect::<Vec<_>>(), [0, 0, 1, 1]);
         drop(pace);
-        assert!(!leash.step().await);
+        assert!(leash.step().await.is_none());
+        assert!(leads.iter().all(|lead| lead.audience().readers() == 0));
     }
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use headland_cache::partial::{Part, covers, run_of};
 use headland_cache::{Broken, CacheKey, FillReader, Follower, Join, Lead, NoHead};
 use http_body::Body as _;
@@ -11,7 +12,7 @@ use http_body::Body as _;
 use crate::connection::content::Piece;
 use crate::forward::OwnedLines;
 use crate::node::Node;
-use crate::pipe::Sender;
+use crate::pipe::{self, Sender};
 use crate::plan::Plan;
 use crate::tier::{self, stream::DiskReader};
 
@@ -29,6 +30,8 @@ pub enum Segment {
     Held(Held, Range<u64>),
     Disk(Box<DiskReader>, Range<u64>),
     Fill(FillReader, Range<u64>),
+    /// Fetched for this client alone, to the end of what it wants.
+    Alone(Bytes, pipe::Reader),
 }
 
 /// What the disk has of a part.
@@ -74,36 +77,40 @@ impl<F: OwnedLines + Clone + Send + Sync + 'static> Reading<F> {
     pub async fn run(mut self, first: Segment, pipe: &Sender) {
         let mut segment = first;
         loop {
-            let Some(end) = send(segment, pipe).await else { return };
-            let is_taken = self.version.part(self.left.start).bytes().end <= end;
+            let Some(end) = send(segment, self.left.end, pipe).await else { return };
             self.left.start = end;
-            if let Some(pace) = self.pace.as_ref().filter(|_| is_taken) {
-                pace.step();
-            }
             if self.left.is_empty() {
                 pipe.send(Piece::End).await;
                 return;
             }
-            let Ok(next) = self.open().await else {
-                // What was sent cannot be taken back: the client sees a broken transfer.
-                pipe.send(Piece::Broken).await;
-                return;
+            segment = match self.open().await {
+                Ok(next) => next,
+                Err(missed) => {
+                    // What was sent cannot be taken back: the client sees a broken transfer.
+                    pipe.send(Piece::Broken(missed.broken())).await;
+                    return;
+                }
             };
-            segment = next;
         }
     }
 
-    /// The next part: from memory, from disk, from a fill under way, or fetched now.
+    /// The next part: from the fetch that was begun for this client, from memory, from disk, from another fill under way, or
+    /// fetched now.
     pub async fn open(&mut self) -> Result<Segment, Missed> {
         let part = self.version.part(self.left.start);
         let wanted = part.cut(&self.left);
         let key = self.version.key(part);
+        if let Some(follower) = self.pace.as_mut().and_then(|pace| pace.seat(part))
+            && let Some(segment) = self.follow(follower, &wanted).await?
+        {
+            return Ok(segment);
+        }
         for _ in 0..TRIES_MAX {
             if let Some(held) = self.version.held(&self.node, part).filter(|held| covers(&held.run, &wanted)) {
                 return Ok(Segment::Held(held, wanted));
             }
             let found = match self.node.collapse.join(key.as_ref(), 0) {
-                Join::Crowded => return Err(Missed::Failed(Broken::ABANDONED)),
+                Join::Crowded => return self.alone().await,
                 Join::Follow(follower) => self.follow(follower, &wanted).await?,
                 Join::Lead(lead) => self.lead(lead, &key, &wanted).await?,
             };
@@ -139,6 +146,19 @@ impl<F: OwnedLines + Clone + Send + Sync + 'static> Reading<F> {
         let fetch = Fetch { node, plan, version, leash };
         tokio::spawn(fetch.run(lead, wanted.start, held, self.until(part)));
         self.follow(follower, wanted).await
+    }
+
+    /// All that is left, past the fetches that can take no more readers.
+    async fn alone(&self) -> Result<Segment, Missed> {
+        let (_, leash) = pace();
+        let (node, plan, version) = (self.node.clone(), self.plan.clone(), self.version.clone());
+        let mut reader = Fetch { node, plan, version, leash }.alone(self.left.clone());
+        match reader.next().await {
+            Piece::Data(first) => Ok(Segment::Alone(first, reader)),
+            _ if !self.version.is_current(&self.node) => Err(Missed::Changed),
+            Piece::Broken(broken) => Err(Missed::Failed(broken)),
+            Piece::End | Piece::Trailers(_) => Err(Missed::Failed(Broken::INCOMPLETE)),
+        }
     }
 
     async fn on_disk(&self, key: &CacheKey, wanted: &Range<u64>) -> Option<OnDisk> {
@@ -190,7 +210,7 @@ impl<F: OwnedLines + Clone + Send + Sync + 'static> Reading<F> {
 }
 
 /// Sends one segment; the position behind what was sent, unless the client has left or the fill broke.
-async fn send(segment: Segment, pipe: &Sender) -> Option<u64> {
+async fn send(segment: Segment, until: u64, pipe: &Sender) -> Option<u64> {
     match segment {
         Segment::Held(held, wanted) => {
             let pieces: Vec<_> = held.slice(&wanted)?.collect();
@@ -208,14 +228,21 @@ async fn send(segment: Segment, pipe: &Sender) -> Option<u64> {
             }
             Some(at)
         }
+        Segment::Alone(first, mut reader) => {
+            let mut piece = Piece::Data(first);
+            while !matches!(piece, Piece::End) {
+                let is_broken = matches!(piece, Piece::Broken(_));
+                (pipe.send(piece).await && !is_broken).then_some(())?;
+                piece = reader.next().await;
+            }
+            Some(until)
+        }
         Segment::Fill(mut reader, wanted) => {
             while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut reader).poll_frame(cx)).await {
-                let data = frame.ok().and_then(|frame| frame.into_data().ok());
-                let Some(data) = data else {
-                    pipe.send(Piece::Broken).await;
-                    return None;
-                };
-                pipe.send(Piece::Data(data)).await.then_some(())?;
+                let piece =
+                    frame.map_or_else(Piece::Broken, |frame| Piece::Data(frame.into_data().unwrap_or_default()));
+                let is_broken = matches!(piece, Piece::Broken(_));
+                (pipe.send(piece).await && !is_broken).then_some(())?;
             }
             Some(wanted.end)
         }

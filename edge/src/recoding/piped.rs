@@ -1,6 +1,7 @@
 //! A body that is coded for one client goes into its pipe.
 
 use bytes::Bytes;
+use headland_cache::Broken;
 
 use super::workshop::{Done, Sink};
 use crate::connection::content::Piece;
@@ -16,7 +17,8 @@ pub async fn end(pipe: &Sender, done: Done) {
             }
             trailers.map_or(Piece::End, Piece::Trailers)
         }
-        Done::Broken(_) | Done::Unwanted => Piece::Broken,
+        Done::Broken(broken) => Piece::Broken(broken),
+        Done::Unwanted => Piece::Broken(Broken::ABANDONED),
     };
     pipe.send(last).await;
 }

@@ -105,7 +105,7 @@ impl Workshop {
                 Piece::Data(data) => data,
                 Piece::End => return Ok(self.finish(bench, None).await),
                 Piece::Trailers(trailers) => return Ok(self.finish(bench, Some(trailers)).await),
-                Piece::Broken => return Err(Done::Broken(Broken::INCOMPLETE)),
+                Piece::Broken(broken) => return Err(Done::Broken(broken)),
             };
             while !data.is_empty() {
                 let step = data.split_to(data.len().min(bench.coder.step_bytes()));

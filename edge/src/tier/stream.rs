@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use headland_cache::disk::{DiskBody, DiskTier, NoPiece, Patience};
-use headland_cache::{Body, CacheKey};
+use headland_cache::{Body, Broken, CacheKey};
 use tokio::sync::oneshot;
 
 use super::rest::Rest;
@@ -105,7 +105,7 @@ impl DiskReader {
 
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
         self.keeping = None;
-        let Some(rest) = self.rest.take() else { return Poll::Ready(Piece::Broken) };
+        let Some(rest) = self.rest.take() else { return Poll::Ready(Piece::Broken(Broken::INCOMPLETE)) };
         self.elsewhere.insert(rest(self.at, self.end)).poll(cx)
     }
 

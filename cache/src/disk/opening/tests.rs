@@ -41,12 +41,6 @@ fn open(scratch: &Scratch) -> DiskTier {
     tier
 }
 
-/// What is known before the first request.
-fn load(scratch: &Scratch) -> Load {
-    let home = Home { spread: Arc::new(super::super::Spread::over(&[settings(scratch)])), number: 0 };
-    Opening::begin(&settings(scratch), LIMITS, home, surroundings(|_| ())).unwrap().into_load()
-}
-
 fn object(target: &str, bytes: usize) -> Arc<Object> {
     Arc::new(Object::new(Parts { born: Epoch(9), ..parts("h", target, bytes) }))
 }
@@ -81,7 +75,10 @@ fn an_orderly_end_leaves_a_snapshot_and_the_next_start_takes_it() {
     let scratch = Scratch::new("takes-snapshot");
     filled(&scratch);
     assert!(scratch.0.join(SNAPSHOT).exists());
-    assert!(load(&scratch).snapshot.is_some() && !scratch.0.join(SNAPSHOT).exists());
+    let home = Home { spread: Arc::new(super::super::Spread::over(&[settings(&scratch)])), number: 0 };
+    let opening = Opening::begin(&settings(&scratch), LIMITS, home, surroundings(|_| ())).unwrap();
+    assert!(opening.load.snapshot.is_some() && !scratch.0.join(SNAPSHOT).exists());
+    drop(opening);
     // It was taken, and nobody came to its end: what the segments list is as good.
     let tier = open(&scratch);
     assert!(is_all_there(&tier) && tier.newest_birth() == Epoch(9) && tier.oldest_birth() == Epoch(9));
@@ -191,70 +188,11 @@ fn what_was_made_invalid_meanwhile_does_not_come_back_now_or_later() {
 fn keys_that_are_marked_are_left_out_and_told() {
     let scratch = Scratch::new("marked");
     filled(&scratch);
-    let load = load(&scratch);
+    let home = Home { spread: Arc::new(super::super::Spread::over(&[settings(&scratch)])), number: 0 };
+    let load = Opening::begin(&settings(&scratch), LIMITS, home, surroundings(|_| ())).unwrap().into_load();
     let (shared, marked) = (load.shared.clone(), key("h", "/1").as_ref().short_hash());
     shared.loading.mark(marked);
     shared.loading.mark(key("h", "/nothing").as_ref().short_hash());
     assert!(load.run().contains(&marked));
     assert!(!shared.index.contains(marked) && shared.index.contains(key("h", "/2").as_ref().short_hash()));
-}
-
-/// `/0`, `/1` and so on with these births, in a segment that was not closed.
-fn crashed(name: &str, births: &[u64]) -> Scratch {
-    let (scratch, copy) = (Scratch::new(name), Scratch::new(&format!("{name}-copy")));
-    let tier = open(&scratch);
-    for (number, birth) in births.iter().enumerate() {
-        let born = Parts { born: Epoch(*birth), ..parts("h", &format!("/{number}"), 10) };
-        tier.stored(&Arc::new(Object::new(born)), Admission::Always);
-    }
-    tier.settle();
-    for file in std::fs::read_dir(&scratch.0).unwrap() {
-        let file = file.unwrap();
-        std::fs::copy(file.path(), copy.0.join(file.file_name())).unwrap();
-    }
-    copy
-}
-
-#[test]
-fn the_segment_that_was_open_is_searched_after_the_start() {
-    let scratch = crashed("open", &[9, 3]);
-    let load = load(&scratch);
-    assert_eq!(load.newest_birth(), Epoch(9 + birth_bound::STEP));
-    assert!(load.segments.len() == 1 && load.segments[0].found.lock().is_none());
-    drop(load);
-    let tier = open(&scratch);
-    assert!([0, 1].iter().all(|number| length(&tier, &key("h", &format!("/{number}"))) == Some(10)));
-    assert_eq!((tier.newest_birth(), tier.oldest_birth()), (Epoch(9 + birth_bound::STEP), Epoch(3)));
-}
-
-#[test]
-fn without_a_bound_it_is_searched_before() {
-    for harm in ["missing", "damaged"] {
-        let scratch = crashed("unbound", &[9, 3]);
-        let bound = scratch.0.join("births");
-        if harm == "missing" {
-            std::fs::remove_file(bound).unwrap();
-        } else {
-            flip(&bound, 3);
-        }
-        let load = load(&scratch);
-        assert_eq!(load.newest_birth(), Epoch(9), "{harm}");
-        assert!(load.segments[0].found.lock().is_some());
-    }
-}
-
-#[test]
-fn the_bound_is_raised_before_a_later_birth_is_written() {
-    let step = birth_bound::STEP;
-    let scratch = crashed("raised", &[9, 9 + step, 5 * step, 7]);
-    assert_eq!(load(&scratch).newest_birth(), Epoch(6 * step));
-}
-
-#[test]
-fn a_segment_with_records_younger_than_the_bound_is_left_out() {
-    let scratch = crashed("bound-too-low", &[9, 9 + 2 * birth_bound::STEP]);
-    birth_bound::raise(&scratch.0, Epoch(9)).unwrap();
-    let tier = open(&scratch);
-    assert_eq!(tier.newest_birth(), Epoch(9 + birth_bound::STEP));
-    assert!([0, 1].iter().all(|number| length(&tier, &key("h", &format!("/{number}"))).is_none()));
 }

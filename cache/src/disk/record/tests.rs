@@ -21,13 +21,6 @@ pub(crate) fn first_version(kind: Kind, key_hash: u128, meta: &[u8], body: &[u8]
     out
 }
 
-/// The checksums of a body as version 2 keeps them.
-pub(crate) fn sums_of(body: &[u8]) -> Sums {
-    let bytes = written(&[body]);
-    let header = header(LAYOUT, &bytes).unwrap();
-    header.open(&bytes).unwrap().sums
-}
-
 fn written(body: &[&[u8]]) -> Vec<u8> {
     let mut out = vec![1, 2, 3];
     let draft = Draft { kind: Kind::Response, key_hash: 5 << 100, variant: 9, meta: b"some meta" };

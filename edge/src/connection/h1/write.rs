@@ -100,8 +100,8 @@ impl Connection {
         let framing = ResponseFraming::choose(method, version, answer.status, answer.length);
         (self.first_written, self.moment) = (None, started);
         self.head_text(answer, method, framing, version, keep, snapshot);
-        let mut sent =
-            Sent { status: answer.status.as_u16(), bytes: 0, first: started, last: started, complete: false };
+        let status = answer.status.as_u16();
+        let mut sent = Sent { status, bytes: 0, first: started, last: started, complete: false, broken: None };
         let content = std::mem::replace(&mut answer.content, Content::Empty);
         let wanted = has_content(method, answer.status);
         sent.complete = match content {
@@ -200,7 +200,8 @@ impl Connection {
                     self.push_end(framing, None);
                     return self.flush_last(sent, framing, snapshot).await;
                 }
-                Step::Piece(Piece::Broken) => {
+                Step::Piece(Piece::Broken(broken)) => {
+                    sent.broken = Some(broken);
                     // What arrived goes out; the missing end tells that something is missing.
                     let _ = self.flush(snapshot).await;
                     return false;
@@ -269,7 +270,7 @@ impl Connection {
         let idle = Duration::from_millis(snapshot.limits.idle_ms.into());
         let bytes = if flushed { tunnel::carry(&mut self.stream, input, origin, idle).await } else { 0 };
         let last = Instant::now();
-        let sent = Sent { status: answer.status.as_u16(), bytes, first, last, complete: flushed };
+        let sent = Sent { status: answer.status.as_u16(), bytes, first, last, complete: flushed, broken: None };
         done(&self.node, asked, &answer.trace, &sent);
         After::Drop
     }

@@ -8,6 +8,7 @@ use h2::{Reason, SendStream};
 
 use crate::connection::content::{Piece, Source};
 use crate::connection::deadline::Deadline;
+use crate::connection::exchange::Sent;
 
 /// The sending half of one stream.
 pub(super) struct Outlet {
@@ -24,22 +25,26 @@ impl Outlet {
 
     /// True when everything was sent and it was as long as announced. Otherwise the stream is reset, so that what is
     /// short never looks whole.
-    pub(super) async fn send_all(&mut self, mut source: Source, announced: Option<u64>, sent: &mut u64) -> bool {
+    pub(super) async fn send_all(&mut self, mut source: Source, announced: Option<u64>, sent: &mut Sent) -> bool {
         let whole = loop {
             let piece = std::future::poll_fn(|cx| match self.stream.poll_reset(cx) {
-                Poll::Ready(_) => Poll::Ready(Piece::Broken),
-                Poll::Pending => source.poll(cx),
+                Poll::Ready(_) => Poll::Ready(None),
+                Poll::Pending => source.poll(cx).map(Some),
             })
             .await;
+            let Some(piece) = piece else { break false };
             match piece {
                 Piece::Data(data) => {
-                    *sent += data.len() as u64;
+                    sent.bytes += data.len() as u64;
                     if !self.send(data).await {
                         break false;
                     }
                 }
-                Piece::Broken => break false,
-                Piece::End | Piece::Trailers(_) if announced.is_some_and(|announced| announced != *sent) => {
+                Piece::Broken(broken) => {
+                    sent.broken = Some(broken);
+                    break false;
+                }
+                Piece::End | Piece::Trailers(_) if announced.is_some_and(|announced| announced != sent.bytes) => {
                     break false;
                 }
                 Piece::Trailers(trailers) => break self.stream.send_trailers(trailers).is_ok(),

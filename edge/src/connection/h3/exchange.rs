@@ -233,8 +233,8 @@ impl<Q: Quic> Exchange<Q> {
         }
         let content = std::mem::replace(&mut answer.content, Content::Empty);
         let wanted = has_content(&self.head.method, answer.status);
-        let mut sent =
-            Sent { status: answer.status.as_u16(), bytes: 0, first: self.started, last: self.started, complete: false };
+        let (status, started) = (answer.status.as_u16(), self.started);
+        let mut sent = Sent { status, bytes: 0, first: started, last: started, complete: false, broken: None };
         let response = head::response(&self.door.node, &self.snapshot, true, &mut answer);
         let mut section = FieldSection::head(response.status());
         section.fields(response.headers());
@@ -288,10 +288,10 @@ impl<Q: Quic> Exchange<Q> {
         }
         sent.first = Instant::now();
         self.outlet.write(&mut [head.freeze()]).await?;
-        self.send_pieces(source, length, &mut sent.bytes).await
+        self.send_pieces(source, length, sent).await
     }
 
-    async fn send_pieces(&mut self, mut source: Source, length: Option<u64>, sent: &mut u64) -> Result<(), Refused> {
+    async fn send_pieces(&mut self, mut source: Source, length: Option<u64>, sent: &mut Sent) -> Result<(), Refused> {
         loop {
             let piece = std::future::poll_fn(|cx| match source.poll(cx) {
                 // Only while nothing is there to be sent: writing tells, too.
@@ -301,8 +301,8 @@ impl<Q: Quic> Exchange<Q> {
             match piece.await.ok_or(Refused::Stopped)? {
                 Piece::Data(data) if data.is_empty() => {}
                 Piece::Data(data) => {
-                    *sent += data.len() as u64;
-                    if length.is_some_and(|length| *sent > length) {
+                    sent.bytes += data.len() as u64;
+                    if length.is_some_and(|length| sent.bytes > length) {
                         return Err(Refused::Broken);
                     }
                     let mut frame = BytesMut::new();
@@ -312,8 +312,11 @@ impl<Q: Quic> Exchange<Q> {
                     self.outlet.write(&mut [frame.freeze(), data]).await?;
                 }
                 // What is short must never look whole.
-                Piece::Broken => return Err(Refused::Broken),
-                Piece::End | Piece::Trailers(_) if length.is_some_and(|length| length != *sent) => {
+                Piece::Broken(broken) => {
+                    sent.broken = Some(broken);
+                    return Err(Refused::Broken);
+                }
+                Piece::End | Piece::Trailers(_) if length.is_some_and(|length| length != sent.bytes) => {
                     return Err(Refused::Broken);
                 }
                 Piece::Trailers(trailers) => {
