@@ -12,6 +12,9 @@ from purge_api.client import Answered, PurgeClient
 from tests.curls import VERSIONS
 from tests.origins import Origin
 from tests.processes import ROOT, TOKEN, Headland, preamble
+from tests.scenarios.test_partial_content import Source
+from tests.scripted import ScriptedOrigin
+from tests.waiting import until
 
 pytest.importorskip("_headland", reason="the extension is not built: make develop")
 
@@ -164,6 +167,33 @@ def test_a_dry_run_counts_one_variant(node):
     ]
     assert counted == [1, 0, 3]
     assert node.all(url) == ["HIT"] * 3
+
+
+def test_parts_go_with_their_variant_alone(tmp_path):
+    """What a large response is stored in belongs to its variant, too."""
+    part = 1 << 20
+    with ScriptedOrigin() as origin:
+        source = Source(bytes(3 * part), Vary="Accept-Language")
+        origin.at("/large", source)
+        file = tmp_path / "edge.toml"
+        file.write_text(preamble(admin=True) + CONFIGURATION.format(origin=origin.url))
+        with Node(file) as node:
+            url = "http://plain.test/large"
+
+            def ask(language):
+                return node.get(url, language, "h1", "-H", f"Range: bytes=0-{2 * part - 1}")
+
+            def counted(**fields):
+                return node.client.dry_run("url", [url], **fields)[0]["objects"]
+
+            assert [ask("de"), ask("en")] == ["MISS", "MISS"]
+            # A head and two parts each; the last part may still be on its way into the store.
+            until(lambda: counted() == 6)
+            given = source.given
+            assert counted(headers={"accept-language": "de"}) == 3
+            node.client.purge("url", [url], headers={"accept-language": "de"})
+            assert (ask("en"), source.given) == ("HIT", given)
+            assert (ask("de"), source.given) == ("MISS", given + 2 * part)
 
 
 def test_the_command_names_header_fields(node):

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use headland_cache::conditional::Validators;
 use headland_cache::object::Parts;
 use headland_cache::partial::{Part, StrongValidator, covers, run_of};
-use headland_cache::{Body, CacheKey, FillHead, Object, Outcome, Standing, VaryFacts};
+use headland_cache::{Body, CacheKey, FillHead, Object, Outcome, Standing};
 use headland_origin::FieldLines;
 
 use crate::forward::OwnedLines;
@@ -87,9 +87,10 @@ impl Version {
             return Some(complete);
         }
         let key = self.key(part);
-        let candidates = node.store.candidates(key.as_ref());
-        let object = candidates.first()?;
-        Some(Held::new(object.body.clone(), run_of(&object.head)?))
+        // More than one where an update of the whole has changed its Vary in between: all are of this version.
+        let candidates = node.store.candidates(key.as_ref()).into_iter();
+        let runs = candidates.filter_map(|object| Some(Held::new(object.body.clone(), run_of(&object.head)?)));
+        runs.max_by_key(|held| held.run.end - held.run.start)
     }
 
     fn successor(&self, node: &Node) -> Option<Held> {
@@ -171,7 +172,7 @@ impl Version {
         Some(FillHead {
             head: part.head(run)?,
             freshness: self.whole.freshness.clone(),
-            vary: VaryFacts::default(),
+            vary: self.whole.vary.clone(),
             tags: self.whole.tags.clone(),
             length: Some(run.end - run.start),
             outcome,
@@ -194,7 +195,8 @@ impl Version {
             head: head.head.clone(),
             body: body.clone(),
             trailers: None,
-            vary: VaryFacts::default(),
+            // A purge of one variant must not take the parts of the others along.
+            vary: self.whole.vary.clone(),
             ..self.whole.parts().clone()
         }));
         node.store.insert_in_steps(object.clone()).await;
