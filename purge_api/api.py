@@ -12,6 +12,7 @@ idempotency key 400/422 before the rate. The answer is sent when the rules are d
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -100,9 +101,8 @@ class PurgeApi:
             digests,
             headers=order.headers,
         )
-        record = await self._desk.submit(
-            draft, lambda future: None if digests is None else self._keys.begin(digests, future)
-        )
+        begun = None if digests is None else partial(self._keys.begin, digests)
+        record = await self._desk.submit(draft, begun)
         self._desk.done(record, asked)
         return await self._created(record, order, limits)
 

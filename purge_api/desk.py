@@ -115,20 +115,13 @@ class PurgeDesk:
         """Take an order from the caller's rate; header fields that tell how it stands. Raises `Refused` with 429."""
         return self._limiter.charge(identity.name, len(order.items))
 
-    async def apply(
-        self,
-        order: PurgeRequest,
-        asked: Asked,
-        actor: str,
-        begun: Callable[[asyncio.Future[PurgeRecord]], None] = lambda _: None,
-    ) -> PurgeRecord:
+    async def apply(self, order: PurgeRequest, asked: Asked, actor: str) -> PurgeRecord:
         """Make an order durable and put it in force.
 
         Args:
             order: What to purge, allowed and charged.
             asked: The request.
             actor: Who asked.
-            begun: Given the future of the record before it is waited for.
 
         Raises:
             JournalError: It was not taken.
@@ -136,24 +129,34 @@ class PurgeDesk:
         draft = Draft(
             order.kind, order.items, order.soft, actor, asked.client, asked.received_ms, headers=order.headers
         )
-        record = await self.submit(draft, begun)
+        record = await self.submit(draft)
         self.done(record, asked)
         return record
 
     async def submit(
-        self, draft: Draft, begun: Callable[[asyncio.Future[PurgeRecord]], None] = lambda _: None
+        self, draft: Draft, begun: Callable[[asyncio.Future[PurgeRecord]], None] | None = None
     ) -> PurgeRecord:
-        """Write and apply; a caller that goes away does not take its purge back, as others may wait for it."""
+        """Write and apply; a caller that goes away does not take its purge back.
+
+        Args:
+            draft: What to purge.
+            begun: Given the future of the record, where others may wait for it, too.
+        """
         future = self.journal.submit_on_loop(draft)
+        if begun is None:
+            return await future
         begun(future)
         return await asyncio.shield(future)
 
     def done(self, record: PurgeRecord, asked: Asked) -> None:
-        """Count, log and spread a purge that is in force."""
-        self._metrics.applied(record, time.monotonic() - asked.started_s)
-        audit_purge(record)
+        """Spread a purge that is in force; count and log it as soon as the event loop is free, behind its answer."""
         for listener in self.on_applied:
             listener(record)
+        asyncio.get_running_loop().call_soon(self._account, record, time.monotonic() - asked.started_s)
+
+    def _account(self, record: PurgeRecord, seconds: float) -> None:
+        self._metrics.applied(record, seconds)
+        audit_purge(record)
 
     async def survey(self, order: PurgeRequest) -> list[tuple[int, int]]:
         """Objects and bytes that each item would reach; one survey at a time, because each looks at everything."""

@@ -6,8 +6,8 @@ written is not applied.
 One thread owns the database (`Rows`). Purges wait for it in a bounded queue; it takes all that wait, writes them as one
 row in one transaction (a group commit: SQLite in WAL mode with `synchronous=FULL` syncs once per transaction), applies
 them in the order of their epochs and resolves their futures. Epochs are reserved in the ledger, so they never repeat
-and never run against the order on disk. In pauses between purges the thread keeps the rows few (`Sweep`). Reading by id
-also happens on it.
+and never run against the order on disk. In pauses between purges the thread empties the database's log and keeps the
+rows few (`Sweep`). Reading by id also happens on it.
 
 The directory is locked while it is open. Of a journal that cannot be trusted nothing is believed that it no longer
 says: everything that is stored is purged (`damage`), and the log, `/metrics` and the list of purges say so.
@@ -27,7 +27,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -47,7 +47,7 @@ from purge_api.rows import Rows
 from purge_api.settling import Settling
 from purge_api.sweep import Sweep
 
-__all__ = ["Journal", "JournalCounters"]
+__all__ = ["CommitTimes", "Journal", "JournalCounters"]
 
 QUEUE_PURGES_MAX = 8_192
 """Purges that may wait for the disk; more are refused."""
@@ -55,8 +55,10 @@ COMMIT_PURGES_MAX = 1_024
 """Purges written in one transaction."""
 COMMITS_PER_LOOK = 64
 """Transactions before it is asked again whether a sweep is due."""
+COMMITS_PER_CHECKPOINT = 64
+"""Transactions after which a pause is used to empty the database's log; if none comes, a commit does it."""
 PAUSE_S = 0.01
-"""Seconds without work that make a pause, in which steps of the sweep are done."""
+"""Seconds without work that make a pause, in which the database is tidied: its log, and steps of the sweep."""
 COMMITS_PER_STEP = 2
 """Where the sweep is behind: transactions of purges before a step of it is done in between."""
 NEWEST_PURGES_KEPT = 256
@@ -77,14 +79,29 @@ class JournalCounters:
     """Transactions with purges in them."""
     steps: int = 0
     """Steps of the sweep."""
+    checkpoints: int = 0
+    """Pauses in which the database's log was emptied."""
     loaded: int = 0
     """Rules read back on opening."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitTimes:
+    """Where the time of one group commit went, in seconds."""
+
+    queued_s: float
+    """From the first purge's being taken from its caller until the thread began with it."""
+    written_s: float
+    """Until the disk had it."""
+    applied_s: float
+    """Until all of them were in force."""
 
 
 @dataclass(slots=True)
 class _Write:
     draft: Draft
     future: Future[PurgeRecord] | asyncio.Future[PurgeRecord]
+    submitted_s: float = field(default_factory=time.perf_counter)
 
     def is_wanted(self) -> bool:
         """Whether it was not cancelled before it was taken."""
@@ -120,6 +137,8 @@ class Journal:
     def __init__(self, directory: Path, ledger: RuleLedger, *, clock: Callable[[], float] = time.time) -> None:
         self.directory = directory
         self.counters = JournalCounters()
+        self.on_commit: Callable[[CommitTimes], None] = lambda _times: None
+        """Told of every group commit, on the journal's own thread, after those who wait for it."""
         self._ledger = ledger
         self._clock = clock
         self._recent: OrderedDict[str, PurgeRecord] = OrderedDict()
@@ -129,6 +148,8 @@ class Journal:
         self._closing = threading.Lock()
         self._queue: queue.Queue[_Write | _Read | None] = queue.Queue(QUEUE_PURGES_MAX)
         self._paused = False
+        self._emptied_at = 0
+        """The number of commits after which the database's log was emptied last."""
         self.damage = ""
         """What was found damaged when it was opened; empty when nothing was."""
         self._lock_file = _lock(directory)
@@ -218,17 +239,19 @@ class Journal:
             for work in batch:
                 if isinstance(work, _Read) and work.future.set_running_or_notify_cancel():
                     self._answer_read(work)
-            if self._sweep.is_under_way and (not batch or self._must_step()):
+            if not batch and self._is_log_long():
+                self._checkpoint()
+            elif self._sweep.is_under_way and (not batch or self._must_step()):
                 self._step()
         self._rows.close()
 
     def _take(self) -> tuple[list[_Write | _Read], bool]:
-        """What waits, and whether to go on after it; with a sweep to do, nothing when a pause came instead."""
+        """What waits, and whether to go on after it; with something to tidy, nothing when a pause came instead."""
         batch: list[_Write | _Read] = []
         pause_s = 0.0 if self._paused else PAUSE_S
         self._paused = True
         with contextlib.suppress(queue.Empty):
-            work = self._queue.get(timeout=pause_s if self._sweep.is_under_way else None)
+            work = self._queue.get(timeout=pause_s if self._sweep.is_under_way or self._is_log_long() else None)
             self._paused = False
             while work is not None:
                 batch.append(work)
@@ -237,6 +260,15 @@ class Journal:
                 work = self._queue.get_nowait()
             return batch, False
         return batch, True
+
+    def _is_log_long(self) -> bool:
+        return self.counters.commits - self._emptied_at >= COMMITS_PER_CHECKPOINT
+
+    def _checkpoint(self) -> None:
+        self._emptied_at = self.counters.commits
+        with contextlib.suppress(sqlite3.Error, OSError):  # the log stays as it was, and a commit empties it
+            self._rows.checkpoint()
+            self.counters.checkpoints += 1
 
     def _must_step(self) -> bool:
         return self.counters.commits % COMMITS_PER_STEP == 0 and self._sweep.is_behind(self.counters.rules)
@@ -248,6 +280,7 @@ class Journal:
 
     def _commit(self, writes: Sequence[_Write]) -> None:
         settling = Settling()
+        begun_s = time.perf_counter()
         try:
             records = self._numbered([work.draft for work in writes])
             with self._rows.transaction():
@@ -258,13 +291,16 @@ class Journal:
                 settling.settle(work.future, failure)
             settling.tell()
             return
+        written_s = time.perf_counter()
         self.counters.commits += 1
         self.counters.purges += len(records)
         self.counters.rules += sum(len(record.items) for record in records)
         self._sweep.written()
         for work, record in zip(writes, records, strict=True):
             settling.settle(work.future, self._outcome(record))
+        applied_s = time.perf_counter()
         settling.tell()
+        self.on_commit(CommitTimes(begun_s - writes[0].submitted_s, written_s - begun_s, applied_s - written_s))
         if self.counters.commits % COMMITS_PER_LOOK == 0 and not self._sweep.is_under_way:
             self._sweep.begin_if_due(self.counters.rules, self._border())
 

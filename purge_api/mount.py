@@ -48,6 +48,7 @@ def mount(app: web.Application, context: Context) -> None:
     journal = Journal(context.state_dir / JOURNAL_DIRECTORY, context.ledger)
     metrics = PurgeMetrics(context.registry)
     metrics.damaged.set(bool(journal.damage))
+    journal.on_commit = metrics.committed
     desk = PurgeDesk(context, journal, metrics, RateLimiter(time.monotonic))
     spread = Spread(context.node_name)
     api = PurgeApi(desk, spread)

@@ -29,6 +29,8 @@ EPOCH_DIGITS_MAX = 19
 """Digits that no epoch has."""
 ROW_RULES_MAX = 1_024
 """Rules in one packed row, unless a single purge has more."""
+LOG_PAGES_MAX = 2_048
+"""Pages of 4 KiB in the database's own log (WAL) before a commit empties it, if no pause does; a purge takes four."""
 DATABASE_SETTINGS = {
     "eviction_policy": "none",  # nothing is ever dropped but by a sweep
     "cull_limit": 0,
@@ -38,6 +40,7 @@ DATABASE_SETTINGS = {
     "sqlite_journal_mode": "wal",
     "sqlite_synchronous": 2,  # FULL: every commit is synced
     "sqlite_auto_vacuum": 0,
+    "sqlite_wal_autocheckpoint": LOG_PAGES_MAX,
     "sqlite_mmap_size": 0,  # a torn page read through a mapping would be a signal instead of an error
 }
 
@@ -79,6 +82,10 @@ class Rows:
         """All or nothing, and synced once at the end."""
         transaction: contextlib.AbstractContextManager[None] = self._cache.transact()
         return transaction
+
+    def checkpoint(self) -> None:
+        """Copy what the database's log holds to its place, so that no commit has to; as far as nobody reads it."""
+        self._sql("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def store(self, records: Sequence[PurgeRecord]) -> None:
         """One row."""

@@ -16,6 +16,7 @@ from purge_api.models import parse
 from purge_api.sites import Sites
 from purge_api.vocabulary import KINDS
 from tests.purging import READER, SECRET, SITES, TAGGER, URL, Context, Wire, bearer, find_api, order, problem, serving
+from tests.waiting import until
 
 _headland = pytest.importorskip("_headland", reason="the extension is not built: make develop")
 
@@ -288,6 +289,9 @@ async def test_purges_are_counted(client, context):
     assert value("headland_purge_refused_total", {"reason": "unknown-token"}) == 1
     assert value("headland_purge_apply_seconds_count") == 1
     assert [(shown["type"], shown["count"]) for shown in context.sources["purges"]()] == [("tag", 2)]
+    # The journal's own thread counts these, after it has told the caller.
+    steps = ("queued", "written", "applied")
+    until(lambda: all(value("headland_purge_commit_seconds_count", {"step": step}) == 1 for step in steps))
 
 
 async def test_a_purge_on_the_data_port_is_durable_when_it_is_answered(client, context):
