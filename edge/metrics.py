@@ -125,6 +125,12 @@ def _origin(document: Document) -> Iterator[Metric]:
     yield _counter("origin_retries", "Requests sent again.", origin["retries"])
     yield _counter("origin_retries_refused", "Requests not sent again for want of budget.", origin["retries_refused"])
     yield _counters(
+        "origin_early_data",
+        "Requests that went out with a TLS handshake, by whether the server took them; failed ones were asked again.",
+        "result",
+        origin["early_data"],
+    )
+    yield _counters(
         "origin_hedges",
         "Requests asked of a second server as well, by whether it answered first.",
         "result",

@@ -89,7 +89,7 @@ def _cache(settings: Settings, materials: Materials) -> dict[str, Any]:
 def _origin(name: str, origin: OriginSettings, zone: str | None, materials: Materials) -> dict[str, Any]:
     trust = materials.trust[name]
     elsewhere = {
-        *("ca", "server_name", "verify", "client_cert", "client_key", "tls_version_min"),
+        *("ca", "server_name", "verify", "client_cert", "client_key", "tls_version_min", "early_data"),
         *("hash_by", "hash_header", "hash_load_percent"),
         *("health", "discovery"),
     }
@@ -103,6 +103,7 @@ def _origin(name: str, origin: OriginSettings, zone: str | None, materials: Mate
             "server_name": origin.server_name,
             "verify": origin.verify,
             "version_min": origin.tls_version_min,
+            "early_data": origin.early_data,
             "client_cert_pem": trust.client_cert_pem,
             "client_key_pem": trust.client_key_pem,
         },

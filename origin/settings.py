@@ -367,6 +367,12 @@ class OriginSettings(BaseModel):
     )
     verify: bool = Field(default=True, description="Whether the server's certificate is verified.")
     tls_version_min: Literal["1.2", "1.3"] = Field("1.2", description="The oldest version of TLS that is spoken.")
+    early_data: bool = Field(
+        default=False,
+        description="Whether safe requests without a body may go out with a resumed TLS handshake over HTTP/1.1"
+        " (0-RTT): a new connection costs them one round trip less, and whoever can repeat packets on the way can have"
+        " them seen twice.",
+    )
     public_only: bool = Field(
         default=False,
         description="Whether the addresses that a server's name leads to must be public: private, loopback, link-local"

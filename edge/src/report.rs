@@ -203,6 +203,11 @@ fn origin(node: &Node) -> Value {
         "errors": errors,
         "retries": counters.retries,
         "retries_refused": counters.retries_refused,
+        "early_data": {
+            "taken": counters.early_taken,
+            "refused": counters.early_refused,
+            "failed": counters.early_failed,
+        },
         "hedges": {"won": counters.hedges_won, "lost": counters.hedges.saturating_sub(counters.hedges_won)},
         "ejections": Cause::WORDS.into_iter().zip(counters.ejections).collect::<BTreeMap<_, _>>(),
         "ttfb": ttfb,

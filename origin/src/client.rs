@@ -13,6 +13,7 @@ use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use crate::counters::{Count, Counters, Snapshot};
+use crate::early_data::EarlyData;
 use crate::error::{FetchError, Phase};
 use crate::exchange::{Deadlines, Home};
 use crate::group::{Group, InFlight};
@@ -59,11 +60,14 @@ struct Failed {
     error: FetchError,
     /// On a connection that had served before.
     reused: bool,
+    /// The request had gone out with a TLS handshake.
+    early: bool,
 }
 
 impl Failed {
-    fn early(error: FetchError) -> Self {
-        Failed { error, reused: false }
+    /// Without a connection.
+    fn unconnected(error: FetchError, early: bool) -> Self {
+        Failed { error, reused: false, early }
     }
 }
 
@@ -145,14 +149,18 @@ impl Client {
             server: group.server(place),
             upgrade: request.upgrade.is_some(),
             fresh: course.fresh,
+            early: if course.early && group.is_sent_early(place) { EarlyData::of(request) } else { None },
             worker: WORKER.get(),
             ends: course.ends,
         };
-        let mut lease = way.lease(&self.resolver).await.map_err(Failed::early)?;
+        let mut lease =
+            way.lease(&self.resolver).await.map_err(|error| Failed::unconnected(error, way.sent_early()))?;
         let reused = lease.is_reused();
-        // A kept connection is there at once.
-        let waited = if reused { Duration::ZERO } else { now.elapsed() };
         let connection = lease.lend();
+        let early = connection.early();
+        // A kept connection is there at once.
+        let out = if reused { now } else { early.map_or_else(Instant::now, |sent| sent.at) };
+        let (waited, early) = (out.duration_since(now), early.is_some());
         // The server is at work until its answer's body has ended, and so is the lease.
         let home: Home = Box::new(move |connection| {
             lease.put_back(connection);
@@ -160,15 +168,19 @@ impl Client {
         });
         let deadlines = Deadlines { total: course.ends.saturating_duration_since(now + waited), ..*group.deadlines() };
         let interim = course.interim.clone();
-        let mut response =
-            connection.exchange(request, &deadlines, interim, home).await.map_err(|error| Failed { error, reused })?;
+        let mut response = connection.exchange(request, &deadlines, interim, home).await.map_err(|error| Failed {
+            error,
+            reused,
+            early,
+        })?;
         response.server = way.server.site.name.clone();
         response.reused = reused;
+        response.early = early;
         let bytes_max = group.body_bytes_max();
         // To HEAD and in a 304 the length is that of a body which does not come.
         let comes = request.method != Method::HEAD && response.status != StatusCode::NOT_MODIFIED;
         if comes && response.length.is_some_and(|length| length > bytes_max) {
-            return Err(Failed { error: too_long(Phase::Head), reused });
+            return Err(Failed { error: too_long(Phase::Head), reused, early: false });
         }
         let (counters, group) = (self.counters.clone(), group.clone());
         response.body.witnessed_by(Witness { counters, group, place }, bytes_max);

@@ -11,6 +11,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use crate::early_data::EarlyData;
 use crate::error::{Deadline, Fault, FetchError, Phase, TlsFault};
 use crate::exchange::Connection;
 use crate::tls::{Protocols, TlsIdentity};
@@ -43,16 +44,25 @@ impl Endpoint {
 
 /// Connects within `deadline`, the TLS handshake (and the HTTP/2 preface) included.
 pub async fn connect(endpoint: &Endpoint, deadline: Duration) -> Result<Connection, FetchError> {
-    match timeout(deadline, open(endpoint)).await {
+    connect_with(endpoint, None, deadline).await
+}
+
+/// The same; a request may go out with the TLS handshake, to a server that speaks HTTP/1.1.
+pub(crate) async fn connect_with(
+    endpoint: &Endpoint,
+    early: Option<&EarlyData>,
+    deadline: Duration,
+) -> Result<Connection, FetchError> {
+    match timeout(deadline, open(endpoint, early)).await {
         Ok(result) => result,
         Err(_) => Err(FetchError::timeout(Deadline::Connect, Phase::Connect)),
     }
 }
 
-async fn open(endpoint: &Endpoint) -> Result<Connection, FetchError> {
+async fn open(endpoint: &Endpoint, early: Option<&EarlyData>) -> Result<Connection, FetchError> {
     let stream = dial(endpoint).await.map_err(|error| FetchError::io(error, Phase::Connect))?;
     match &endpoint.tls {
-        Some(identity) => secure(stream, identity).await,
+        Some(identity) => secure(stream, identity, early).await,
         None if endpoint.prior_knowledge => {
             h2::Handle::open(Transport::Plain(Socket::new(stream)), false).await.map(Connection::H2)
         }
@@ -76,19 +86,29 @@ fn keepalive() -> TcpKeepalive {
     TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_PROBES)
 }
 
-async fn secure(stream: TcpStream, identity: &TlsIdentity) -> Result<Connection, FetchError> {
-    let connector = TlsConnector::from(identity.config());
-    let stream = connector
-        .connect(identity.name(), Socket::new(stream))
+async fn secure(
+    stream: TcpStream,
+    identity: &TlsIdentity,
+    early: Option<&EarlyData>,
+) -> Result<Connection, FetchError> {
+    let config = early.map_or_else(|| identity.config(), |_| identity.config_for_early_data());
+    let mut sent = None;
+    let stream = TlsConnector::from(config)
+        .connect_with(identity.name(), Socket::new(stream), |session| {
+            sent = early.and_then(|early| early.send(session));
+        })
         .await
-        .map_err(|error| FetchError::io(error, Phase::Handshake))?;
-    let speaks_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        .map_err(|error| FetchError::io(error, Phase::Handshake).with_nothing_sent(sent.is_none()))?;
+    let session = stream.get_ref().1;
+    let speaks_h2 = session.alpn_protocol() == Some(b"h2");
+    // What the server has refused is sent again by the exchange, as if nothing had been.
+    let taken = sent.filter(|_| session.is_early_data_accepted());
     let transport = Transport::Tls(Box::new(stream));
     match (speaks_h2, identity.options().protocols) {
         (true, _) => h2::Handle::open(transport, true).await.map(Connection::H2),
         (false, Protocols::H2) => Err(FetchError::new(Fault::Tls(TlsFault::Protocol), Phase::Handshake)
             .because("the origin did not agree to speak HTTP/2")),
-        (false, _) => Ok(Connection::H1(h1::Connection::new(transport))),
+        (false, _) => Ok(Connection::H1(h1::Connection::new(transport).with_early(taken))),
     }
 }
 

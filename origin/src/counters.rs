@@ -66,6 +66,12 @@ pub struct Counters {
     /// Exchanges made again because a kept connection had died.
     refreshes: AtomicU64,
     retries_refused: AtomicU64,
+    /// Requests that went out with a handshake, and that the server took.
+    early_taken: AtomicU64,
+    /// Likewise, but the server wanted them again after the handshake.
+    early_refused: AtomicU64,
+    /// Answers of 425 to what went out early, and exchanges that broke off over it.
+    early_failed: AtomicU64,
     /// Requests asked of a second server as well.
     hedges: AtomicU64,
     /// Of these, those that the second server answered first.
@@ -91,6 +97,9 @@ pub struct Snapshot {
     pub retries: u64,
     pub refreshes: u64,
     pub retries_refused: u64,
+    pub early_taken: u64,
+    pub early_refused: u64,
+    pub early_failed: u64,
     pub hedges: u64,
     pub hedges_won: u64,
     /// By [`Cause::WORDS`].
@@ -118,6 +127,9 @@ pub(crate) enum Count {
     Retry,
     Refresh,
     RetryRefused,
+    EarlyTaken,
+    EarlyRefused,
+    EarlyFailed,
     Hedge,
     HedgeWon,
     Queued,
@@ -135,6 +147,9 @@ impl Counters {
             Count::Retry => &self.retries,
             Count::Refresh => &self.refreshes,
             Count::RetryRefused => &self.retries_refused,
+            Count::EarlyTaken => &self.early_taken,
+            Count::EarlyRefused => &self.early_refused,
+            Count::EarlyFailed => &self.early_failed,
             Count::Hedge => &self.hedges,
             Count::HedgeWon => &self.hedges_won,
             Count::Queued => &self.queued,
@@ -191,6 +206,9 @@ impl Counters {
             retries: load(&self.retries),
             refreshes: load(&self.refreshes),
             retries_refused: load(&self.retries_refused),
+            early_taken: load(&self.early_taken),
+            early_refused: load(&self.early_refused),
+            early_failed: load(&self.early_failed),
             hedges: load(&self.hedges),
             hedges_won: load(&self.hedges_won),
             ejections: self.ejections.each_ref().map(load),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::early_data::SentEarly;
 use crate::error::FetchError;
 use crate::message::{Interim, Request, Response};
 use crate::{h1, h2};
@@ -67,6 +68,14 @@ pub enum Connection {
 }
 
 impl Connection {
+    /// The request that it was opened for is on its way.
+    pub(crate) fn early(&self) -> Option<SentEarly> {
+        match self {
+            Self::H1(connection) => connection.early(),
+            Self::H2(_) => None,
+        }
+    }
+
     pub async fn exchange(
         self,
         request: &mut Request,

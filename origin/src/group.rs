@@ -53,6 +53,7 @@ pub struct Group {
     hedge_delay_min: Option<Duration>,
     concurrency: ConcurrencySettings,
     public_only: bool,
+    early_data: bool,
     /// The longest body that is taken.
     body_bytes_max: u64,
     deadlines: Deadlines,
@@ -131,6 +132,11 @@ impl Group {
     }
 
     /// How long a request may wait for a connection.
+    /// Whether what is safe may go out with a TLS handshake to this server.
+    pub(crate) fn is_sent_early(&self, place: usize) -> bool {
+        self.early_data && self.servers[place].takes_early_data()
+    }
+
     pub(crate) fn queue(&self) -> Duration {
         self.queue
     }
@@ -399,6 +405,7 @@ impl Group {
             hedge_delay_min: (settings.hedge.percent > 0).then(|| Duration::from_millis(settings.hedge.delay_min_ms)),
             concurrency: settings.concurrency,
             public_only: settings.public_only,
+            early_data: settings.tls.early_data,
             body_bytes_max: match settings.response_body_bytes_max {
                 0 => u64::MAX,
                 most => most,

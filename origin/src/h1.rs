@@ -8,6 +8,9 @@ use std::io;
 
 use bytes::BytesMut;
 
+use crate::early_data::SentEarly;
+use crate::error::FetchError;
+use crate::message::Request;
 use crate::timer::Timer;
 use crate::transport::Transport;
 
@@ -37,21 +40,42 @@ struct Inner {
     timer: Timer,
     /// It has served an exchange: the origin may close it at any time.
     used: bool,
+    /// The request that it was opened for went out with the handshake: its exchange sends nothing more.
+    early: Option<SentEarly>,
+}
+
+/// The head of a request as it goes over the wire.
+pub(crate) fn head_of(request: &Request) -> Result<Vec<u8>, FetchError> {
+    let mut head = Vec::new();
+    request::encode(request, &mut head)?;
+    Ok(head)
 }
 
 impl Connection {
     pub(crate) fn new(transport: Transport) -> Self {
-        Self { inner: Box::new(Inner { transport, input: BytesMut::new(), timer: Timer::default(), used: false }) }
+        let (input, timer) = (BytesMut::new(), Timer::default());
+        Self { inner: Box::new(Inner { transport, input, timer, used: false, early: None }) }
+    }
+
+    /// The server has taken the request that it was opened for.
+    pub(crate) fn with_early(mut self, sent: Option<SentEarly>) -> Self {
+        self.inner.early = sent;
+        self
+    }
+
+    pub(crate) fn early(&self) -> Option<SentEarly> {
+        self.inner.early
     }
 
     fn assemble(transport: Transport, input: BytesMut, timer: Timer) -> Self {
-        Self { inner: Box::new(Inner { transport, input, timer, used: true }) }
+        Self { inner: Box::new(Inner { transport, input, timer, used: true, early: None }) }
     }
 
     /// Liveness before reuse: nothing was left or has come since the last exchange, no byte and no end. Asks the
-    /// kernel when the driver of this thread has heard something, or does not watch this socket.
+    /// kernel when the driver of this thread has heard something, or does not watch this socket. One whose request is
+    /// out and was given up serves no other.
     pub fn is_alive(&mut self) -> bool {
-        self.inner.input.is_empty() && self.inner.transport.is_quiet(false)
+        self.inner.early.is_none() && self.inner.input.is_empty() && self.inner.transport.is_quiet(false)
     }
 
     /// Moves the socket to the current thread's runtime, when it was last used on another. After an error the

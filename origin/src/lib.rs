@@ -13,6 +13,7 @@ pub mod balance;
 pub mod client;
 pub mod connect;
 pub mod counters;
+mod early_data;
 pub mod eject;
 pub mod error;
 pub mod exchange;

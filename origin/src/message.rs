@@ -162,6 +162,8 @@ pub struct Response {
     pub binding: Option<HeaderValue>,
     /// The connection had served before; set by the client.
     pub reused: bool,
+    /// The request had gone out before the TLS handshake was done; set by the client.
+    pub(crate) early: bool,
     /// Time spent getting a connection, 0 when one was idle; set by the client.
     pub connect_micros: u64,
     /// From the first byte of the request going out to the head of the response being read.
@@ -179,6 +181,7 @@ impl Response {
             server: Arc::default(),
             binding: None,
             reused: false,
+            early: false,
             connect_micros: 0,
             first_byte_micros: 0,
         }

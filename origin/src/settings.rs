@@ -96,6 +96,8 @@ pub struct TlsSettings {
     pub server_name: Option<String>,
     pub verify: bool,
     pub version_min: TlsVersion,
+    /// Safe requests without a body may go out with the handshake.
+    pub early_data: bool,
     #[serde(deserialize_with = "or_null")]
     pub client_cert_pem: Option<String>,
     #[serde(deserialize_with = "or_null")]

@@ -18,6 +18,8 @@ use crate::settings::TlsVersion;
 
 mod unverified;
 
+/// As ALPN names it (RFC 7301 section 6).
+const HTTP_1_1: &[u8] = b"http/1.1";
 /// TLS sessions kept for resumption per identity.
 const SESSIONS_MAX: usize = 256;
 
@@ -81,6 +83,8 @@ pub struct TlsIdentity {
     options: TlsOptions,
     name: ServerName<'static>,
     config: Arc<ClientConfig>,
+    /// The same, sessions and all, for a handshake that a request over HTTP/1.1 goes out with.
+    early: Arc<ClientConfig>,
 }
 
 impl TlsIdentity {
@@ -88,8 +92,11 @@ impl TlsIdentity {
     pub fn build(options: TlsOptions) -> Result<Arc<Self>, IdentityError> {
         let name = ServerName::try_from(options.server_name.clone())
             .map_err(|_| IdentityError::Name(options.server_name.clone()))?;
-        let config = Arc::new(configuration(&options)?);
-        Ok(Arc::new(Self { options, name, config }))
+        let config = configuration(&options)?;
+        let mut early = config.clone();
+        early.enable_early_data = true;
+        early.alpn_protocols = vec![HTTP_1_1.to_vec()];
+        Ok(Arc::new(Self { options, name, config: Arc::new(config), early: Arc::new(early) }))
     }
 
     pub fn options(&self) -> &TlsOptions {
@@ -102,6 +109,10 @@ impl TlsIdentity {
 
     pub(crate) fn config(&self) -> Arc<ClientConfig> {
         self.config.clone()
+    }
+
+    pub(crate) fn config_for_early_data(&self) -> Arc<ClientConfig> {
+        self.early.clone()
     }
 }
 
@@ -154,9 +165,9 @@ fn configuration(options: &TlsOptions) -> Result<ClientConfig, IdentityError> {
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = match options.protocols {
-        Protocols::H1 => vec![b"http/1.1".to_vec()],
+        Protocols::H1 => vec![HTTP_1_1.to_vec()],
         Protocols::H2 => vec![b"h2".to_vec()],
-        Protocols::Both => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        Protocols::Both => vec![b"h2".to_vec(), HTTP_1_1.to_vec()],
     };
     config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
     Ok(config)

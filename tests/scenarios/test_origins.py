@@ -291,6 +291,50 @@ def test_an_origin_that_cannot_be_verified_gets_no_request(serve, secure, author
 
 
 @pytest.mark.skipif(nginx.PROGRAM is None, reason="NGINX is not installed")
+@pytest.mark.parametrize("setting", ["true", "false"])
+def test_safe_requests_go_out_with_the_handshake_where_the_settings_say_so(
+    serve, identity, authority, tmp_path, setting
+):
+    # No connection is kept: each request needs a handshake. Whether NGINX finds a request early that it took early is
+    # a race with the end of the handshake, which is why /late may answer at once.
+    server = f"""
+        ssl_certificate {identity.cert_file};
+        ssl_certificate_key {identity.key_file};
+        ssl_protocols TLSv1.3;
+        ssl_session_cache shared:s:1m;
+        ssl_early_data on;
+        add_header Cache-Control no-store always;
+        location / {{ return 200 "$request_method$ssl_early_data"; }}
+        location /late {{
+            if ($ssl_early_data) {{ return 425; }}
+            return 200 late;
+        }}
+    """
+    with nginx.Nginx(tmp_path / "nginx", server, "ssl") as running:
+        client = serve(
+            f'servers = "https://127.0.0.1:{running.port}"\nca = "{authority.cert_file}"\n'
+            f'server_name = "app.test"\nearly_data = {setting}\n[origin.app.pool]\nwarm = 0\nidle_max = 0',
+            admin=True,
+        )
+        assert client.get("/").body == b"GET"
+        assert client.get("/").body in ({b"GET", b"GET1"} if setting == "true" else {b"GET"})
+        assert _early(client) == (1 if setting == "true" else 0, 0)
+        assert client.get("/", method="POST", body="pay").body == b"POST"
+        assert _early(client) == (1 if setting == "true" else 0, 0)
+        answer = client.get("/late")
+        assert (answer.status, answer.body) == (200, b"late")
+        assert _early(client) == (2 if setting == "true" else 0, 0)
+
+
+def _early(client):
+    """Requests that went out with a handshake: those that the server took, those that it did not."""
+    with urllib.request.urlopen(f"http://{client.admin}/metrics") as metrics:
+        text = metrics.read().decode()
+    words = (f'headland_origin_early_data_total{{result="{word}"}} ' for word in ("taken", "refused"))
+    return tuple(int(float(text.split(word)[1].split()[0])) for word in words)
+
+
+@pytest.mark.skipif(nginx.PROGRAM is None, reason="NGINX is not installed")
 @pytest.mark.parametrize("version", ["h1", "h2"])
 def test_http2_to_the_origin(serve, identity, authority, tmp_path, version):
     server = f"""

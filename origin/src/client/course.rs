@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{Client, Failed};
 use crate::affinity::Affinity;
 use crate::counters::Count;
-use crate::error::FetchError;
+use crate::error::{Fault, FetchError};
 use crate::group::{Group, InFlight, Showed, Tried};
 use crate::message::{Interim, Request, Response};
 use crate::retry::{Verdict, blames_server, judge};
@@ -27,8 +27,12 @@ pub(super) struct Course {
     left: u32,
     /// A dead kept connection has been made good once already.
     refreshed: bool,
+    /// The next attempt goes to the same server.
+    stays: bool,
     /// The next attempt takes a new connection.
     pub(super) fresh: bool,
+    /// It may go out with a handshake.
+    pub(super) early: bool,
 }
 
 /// What became of an attempt.
@@ -56,7 +60,9 @@ impl Client {
             tried: Tried::new(),
             left: if only.is_some() { 0 } else { group.attempts() - 1 },
             refreshed: false,
+            stays: false,
             fresh: false,
+            early: true,
         };
         let mut in_hand = None;
         let (mut place, mut in_flight) = match only {
@@ -73,7 +79,8 @@ impl Client {
                         return Ok(response);
                     }
                     now = Instant::now();
-                    in_hand = Some(response);
+                    // A 425 is an answer to the handshake, and none to the client.
+                    in_hand = Some(response).filter(|_| !course.stays);
                     Ok(())
                 }
                 Err(failed) => {
@@ -113,7 +120,7 @@ impl Client {
 
     /// What a failure tells of its server.
     pub(super) fn failed(&self, group: &Group, place: usize, failed: &Failed, after: Duration, now: Instant) {
-        if blames_server(failed.reused, &failed.error) {
+        if blames_server(failed.reused, &failed.error) && !is_of_early_data(failed) {
             self.noted(group, place, Showed::Failure, after, now);
         }
     }
@@ -129,14 +136,25 @@ impl Client {
         let is_safe = request.method.is_idempotent() && request.body.is_whole() && response.upgraded.is_none();
         let wanted = is_safe && group.is_retried(response.status);
         let elsewhere = course.tried.len() + 1 < group.len();
-        course.fresh = false;
+        (course.stays, course.fresh) = (false, false);
+        if response.early && response.status == StatusCode::TOO_EARLY {
+            self.after_the_handshake(course);
+            return true;
+        }
         wanted && elsewhere && self.pays(group, course)
     }
 
     /// Whether another attempt is made after a failure, and of which kind.
     fn goes_on(&self, group: &Group, course: &mut Course, request: &Request, failed: &Failed) -> bool {
+        if is_of_early_data(failed) && course.early {
+            // RFC 8446 appendix D.3: there are servers, and boxes before them, that break off over early data.
+            self.after_the_handshake(course);
+            course.fresh = true;
+            return true;
+        }
         let verdict = judge(&request.method, request.body.is_whole(), failed.reused, &failed.error);
         course.fresh = verdict == Verdict::Refresh && !course.refreshed;
+        course.stays = course.fresh;
         if course.fresh {
             course.refreshed = true;
             self.counters.count(Count::Refresh);
@@ -145,6 +163,13 @@ impl Client {
         let elsewhere = course.tried.len() + 1 < group.len();
         let hopeless = verdict == Verdict::GiveUp || verdict == Verdict::Elsewhere && !elsewhere;
         !hopeless && self.pays(group, course)
+    }
+
+    /// RFC 8470 section 5.2: the same request once more, without early data. Free of charge: it happens once.
+    fn after_the_handshake(&self, course: &mut Course) {
+        self.counters.count(Count::EarlyFailed);
+        course.early = false;
+        course.stays = true;
     }
 
     /// One more attempt is left, and paid for.
@@ -162,6 +187,11 @@ impl Client {
     }
 }
 
+/// The request went out with the handshake, and may have been broken off over that.
+fn is_of_early_data(failed: &Failed) -> bool {
+    failed.early && matches!(failed.error.fault, Fault::Tls(_) | Fault::Reset)
+}
+
 /// Whom the next attempt goes to.
 fn next_server(
     group: &Arc<Group>,
@@ -169,7 +199,7 @@ fn next_server(
     course: &mut Course,
     now: Instant,
 ) -> Result<(usize, InFlight), FetchError> {
-    if course.fresh {
+    if course.stays {
         return Ok((place, group.begin(place)));
     }
     course.tried.push(place);

@@ -12,8 +12,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::micros;
-use crate::connect::connect;
+use crate::connect::connect_with;
 use crate::counters::{Count, Counters};
+use crate::early_data::EarlyData;
 use crate::error::{Deadline, Fault, FetchError, Phase};
 use crate::exchange::Connection;
 use crate::group::{Group, Protocol, Server};
@@ -33,6 +34,8 @@ pub(super) struct Way<'a> {
     pub(super) upgrade: bool,
     /// A new connection is wanted.
     pub(super) fresh: bool,
+    /// What may go out with the handshake of a new connection.
+    pub(super) early: Option<EarlyData>,
     pub(super) worker: u16,
     /// When the attempt began.
     pub(super) now: Instant,
@@ -136,12 +139,23 @@ impl Way<'_> {
         }
         let began = Instant::now();
         let left = left.min(self.ends.saturating_duration_since(began));
-        let connection = connect(&endpoint, left).await.inspect_err(|_| self.counters.count(Count::ConnectFailed))?;
+        // On the heap: what opens connections is large, and most requests find one.
+        let connection = Box::pin(connect_with(&endpoint, self.early.as_ref(), left))
+            .await
+            .inspect_err(|_| self.counters.count(Count::ConnectFailed))?;
+        if self.sent_early() {
+            let taken = connection.early().is_some();
+            self.counters.count(if taken { Count::EarlyTaken } else { Count::EarlyRefused });
+        }
         self.counters.count(Count::Opened);
         self.counters.connect(micros(began.elapsed()));
         self.remember(address, &connection);
         lease.connected(connection);
         Ok(lease)
+    }
+
+    pub(super) fn sent_early(&self) -> bool {
+        self.early.as_ref().is_some_and(EarlyData::was_sent)
     }
 
     fn remember(&self, address: SocketAddr, connection: &Connection) {

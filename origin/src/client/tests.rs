@@ -16,6 +16,7 @@ use crate::message::RequestBody;
 use crate::settings::GroupSettings;
 
 mod again;
+mod early;
 pub(crate) mod origin;
 mod shared;
 mod warm;

@@ -134,6 +134,11 @@ impl Server {
         self.state.condition.lock().requests_max(rules)
     }
 
+    /// It is spoken to over TLS, and was found to speak HTTP/1.1.
+    pub(super) fn takes_early_data(&self) -> bool {
+        self.site.tls.is_some() && self.state.protocol() == Protocol::H1
+    }
+
     /// The identity of connections to one of the server's addresses, and whether they may be shared.
     pub(crate) fn endpoint(&self, address: SocketAddr, upgrade: bool) -> (Endpoint, bool) {
         let site = &self.site;

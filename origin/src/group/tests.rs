@@ -26,6 +26,7 @@ pub(crate) fn settings(urls: &[&str]) -> GroupSettings {
             server_name: None,
             verify: false,
             version_min: TlsVersion::V12,
+            early_data: false,
             client_cert_pem: None,
             client_key_pem: None,
         },

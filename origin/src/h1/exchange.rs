@@ -85,6 +85,10 @@ impl Exchange {
             // This request cannot be sent twice, so it is worth a system call to see a close that has just come.
             return Err(FetchError::new(Fault::Reset, Phase::Send).with_nothing_sent(true));
         }
+        if let Some(early) = connection.inner.early.take() {
+            let exchange = Self::new(connection, request, Upload::done(early.bytes), early.at, deadlines, interim);
+            return Ok(Self { sending: Sending::Done, ..exchange });
+        }
         let mut bytes = scratch::take_head();
         let framing = request::encode(request, &mut bytes)?;
         let body = match std::mem::take(&mut request.body) {
@@ -98,13 +102,24 @@ impl Exchange {
                 return Err(FetchError::new(Fault::Canceled, Phase::Send).because("the request's body is spent"));
             }
         };
-        let started = Instant::now();
-        Ok(Self {
+        let upload = Upload::new(bytes, framing, body);
+        Ok(Self::new(connection, request, upload, Instant::now(), deadlines, interim))
+    }
+
+    fn new(
+        connection: Connection,
+        request: &Request,
+        upload: Upload,
+        started: Instant,
+        deadlines: &Deadlines,
+        interim: Option<Interim>,
+    ) -> Self {
+        Self {
             connection,
             method: request.method.clone(),
             asked_to_upgrade: request.upgrade.is_some(),
-            repeatable: body.is_none() && request.method.is_idempotent(),
-            upload: Upload::new(bytes, framing, body),
+            repeatable: request.body.is_empty() && request.method.is_idempotent(),
+            upload,
             sending: Sending::Going,
             scan: Scan::new(deadlines.head_bytes_max),
             interim,
@@ -112,7 +127,7 @@ impl Exchange {
             started,
             waiting: None,
             deadlines: *deadlines,
-        })
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, FetchError>> {

@@ -55,6 +55,13 @@ impl Upload {
         Self { head, at: 0, data: Bytes::new(), tail: b"", body, framing, written: 0, waits: Waits::Origin }
     }
 
+    /// Of a request that is out already.
+    pub(super) fn done(written: u64) -> Self {
+        let mut upload = Self::new(Vec::new(), Framing::None, None);
+        upload.written = written;
+        upload
+    }
+
     /// Bytes that the kernel, or TLS, has taken.
     pub(super) fn written(&self) -> u64 {
         self.written

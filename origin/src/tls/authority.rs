@@ -30,6 +30,11 @@ impl Authority {
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
+    /// Its certificate in PEM.
+    pub(crate) fn pem(&self) -> String {
+        self.pem.clone()
+    }
+
     /// Chain and key in PEM for a server of this name.
     pub(crate) fn certify(&self, name: &str, expired: bool) -> (String, String) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();

@@ -19,6 +19,7 @@ async fn race(
         group,
         server: group.server(0),
         upgrade: false,
+        early: None,
         fresh: false,
         worker: 0,
         ends: Instant::now() + Duration::from_secs(60),
