@@ -72,6 +72,12 @@ def cost(root: int, *, memory: bool = True) -> Cost:
     return total
 
 
+def forget_peak(root: int) -> None:
+    """From now on the peak of resident memory is counted anew (proc(5), clear_refs)."""
+    for pid in tree(root):
+        (PROC / str(pid) / "clear_refs").write_text("5", encoding="ascii")
+
+
 def _one(pid: int, *, memory: bool) -> Cost:
     fields = _stat(pid)
     if not fields:

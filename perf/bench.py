@@ -15,7 +15,7 @@ from pathlib import Path
 
 from perf import accounting, bodies, certificate, flame, load
 from perf.accounting import Cost
-from perf.errors import NotAvailableError, PerfError, WrongAnswerError
+from perf.errors import ClockSetError, NotAvailableError, PerfError, WrongAnswerError
 from perf.http_client import Answer, fetch, fetch_h2, fetch_h3
 from perf.load import Load, Run
 from perf.machine import Cores
@@ -26,6 +26,7 @@ from perf.profile import Profile
 from perf.results import Measure
 
 SATURATED = 0.95  # share of a core from which on its owner counts as the limit
+CLOCK_SET_MAX = 3  # runs that are made again because the clock was set meanwhile, one after the other
 STEADY_CHECKS = 3  # answers that are compared byte by byte before and after the rounds
 
 
@@ -141,13 +142,11 @@ class Bench:
         rounds = min(self.pace.rounds, at_most_rounds or self.pace.rounds)
         rates: dict[str, float] = {}
         for peer in peers:  # one run that is not counted: pages, branch predictors, first connections
-            first = load.run(what, peer, 1.0, self.cores.load)
+            first, _ = self._asked(what, peer, 1.0)
             rates[peer.name] = first.requests / first.wall_s
         for number in range(rounds):
             for peer in peers:
-                before = peer.cost(memory=False)
-                run = load.run(what, peer, self.pace.seconds, self.cores.load, rates[peer.name])
-                spent = peer.cost().since(before)
+                run, spent = self._asked(what, peer, self.pace.seconds, rates[peer.name])
                 peer.check_alive()
                 self.commands[f"{measure.key} {peer.name}"] = run.command
                 value = spent.cpu_s / run.requests * 1e6
@@ -160,6 +159,21 @@ class Bench:
             for peer in peers:
                 self._flame(measure, peer, what, rates[peer.name])
         return measure
+
+    def _asked(self, what: Load, peer: Peer, seconds: float, rate: float = 0.0) -> tuple[Run, Cost]:
+        """One run and what it cost the peer; made again when the clock was set meanwhile."""
+        left = CLOCK_SET_MAX
+        while True:
+            before = peer.cost(memory=False)
+            try:
+                run = load.run(what, peer, seconds, self.cores.load, rate)
+            except ClockSetError as error:
+                if left == 0:
+                    raise
+                left -= 1
+                self.progress(f"  again: {error}")
+            else:
+                return run, peer.cost().since(before)
 
     def _flame(self, measure: Measure, peer: Peer, what: Load, rate: float) -> None:
         """One more run, not counted, with the peer's stacks sampled."""

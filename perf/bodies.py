@@ -5,6 +5,8 @@ Every 64-byte line carries its own offset and the body's name, so that no two pl
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 LINE_BYTES = 64
 SIZES: dict[str, int] = {
     "1k": 1024,
@@ -20,3 +22,11 @@ def body(name: str) -> bytes:
     size = SIZES.get(name) or int(name)
     lines = (f"{name}:{offset:010d}:".ljust(LINE_BYTES - 1, "x") + "\n" for offset in range(0, size, LINE_BYTES))
     return "".join(lines).encode("ascii")[:size]
+
+
+def pieces(size: int) -> Iterator[bytes]:
+    """A body too large to be held, in pieces of 1 MiB, each of which begins with its own number."""
+    piece = bytearray(body("1m"))
+    for number in range(-(-size // len(piece))):
+        piece[:LINE_BYTES] = f"piece:{number:010d}:".ljust(LINE_BYTES - 1, "x").encode("ascii") + b"\n"
+        yield bytes(piece[: size - number * len(piece)])

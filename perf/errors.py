@@ -11,6 +11,10 @@ class WrongAnswerError(PerfError):
     """A peer answered something else than was asked for: its speed is of no interest."""
 
 
+class ClockSetError(PerfError):
+    """The machine's clock was set while a generator read it: the run says nothing, and is made again."""
+
+
 class NotStartedError(PerfError):
     """A peer, the origin or a load generator could not be started or never became ready."""
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import orjson
 
 from perf import browser, own_load
-from perf.errors import NotStartedError, WrongAnswerError
+from perf.errors import ClockSetError, NotStartedError, WrongAnswerError
 from perf.http_client import HOST, fetch
 from perf.machine import pinned
 from perf.own_load import Door
@@ -30,6 +30,7 @@ WRK_SCRIPT = Path(__file__).parent / "wrk.lua"
 SIZE_SLACK_BYTES = 64  # by how much answers may differ: digits of Age, a hit beside a miss
 SIZE_SLACK_SHARE = 0.002  # chunk framing of larger bodies
 GRACE_S = 60.0
+TIMEOUT_S = 10  # how late an answer may be before wrk counts it
 CALIBRATION_REQUESTS = 20_000  # of h2load for 1 KiB, to learn how many fill the time that is asked for later
 CALIBRATION_LEAST = 200
 H2_WINDOWS = ("-w", "20", "-W", "24")  # bits, per stream and connection: about what browsers give
@@ -98,7 +99,7 @@ def _wrk(load: Load, peer: Peer, seconds: float, cores: tuple[int, ...]) -> Run:
         f"-c{load.connections}",
         f"-d{seconds:.0f}s" if seconds >= 1 else "-d1s",
         "--timeout",
-        "10s",
+        f"{TIMEOUT_S}s",
     ]
     command += [
         "-s",
@@ -111,12 +112,15 @@ def _wrk(load: Load, peer: Peer, seconds: float, cores: tuple[int, ...]) -> Run:
     command += ["--", unique_path(load.path)] if load.unique else []
     command += ["--", load.path, str(load.cycle)] if load.cycle else []
     size = _answer_bytes(load, peer)
-    output, _, cpu_s = _measured(pinned(cores, command), seconds)
+    output, wall_s, cpu_s = _measured(pinned(cores, command), seconds)
     found = re.search(r"^RESULT (\{.*\})$", output, re.MULTILINE)
     if not found:
         raise NotStartedError(f"wrk gave no result: {output[-500:]}")
     result = orjson.loads(found[1])
     errors = {name: result[name] for name in ("connect", "read", "write", "status", "timeout") if result[name]}
+    if set(errors) == {"timeout"} and wall_s < TIMEOUT_S:
+        # wrk reads the clock that can be set: what was under way when it was set back looks ages old.
+        raise ClockSetError(f"{peer.name}: {errors['timeout']} answers {TIMEOUT_S} s late in a run of {wall_s:.1f} s")
     if errors or not result["requests"]:
         raise WrongAnswerError(f"{peer.name}: wrk counted {result['requests']} answers and errors {errors}")
     _check_bytes(load, peer, result["requests"], result["bytes"], size)

@@ -1,7 +1,7 @@
 """The origin of all scenarios: an NGINX of our own, on the load's cores, with bodies whose every byte is known.
 
-Paths: /hit/SIZE and /sized/BYTES/ANYTHING cacheable, /nocache/ANYTHING 1 KiB no-store, /miss/ANYTHING 1 KiB
-cacheable, /counted/ANYTHING the same but logged with the number of the connection that it came over.
+Paths: /hit/SIZE and /sized/BYTES/ANYTHING cacheable, /nocache/ANYTHING 1 KiB no-store, /nocache/large/BYTES longer,
+/miss/ANYTHING 1 KiB cacheable, /counted/ANYTHING the same but logged with the number of its connection.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+import xxhash
 
 from perf import bodies, template
 from perf.http_client import fetch
@@ -82,6 +84,17 @@ class Origin:
         folder.mkdir()
         for size in sizes:
             (folder / str(size)).write_bytes(bodies.body(str(size)))
+
+    def make_large(self, size: int) -> str:
+        """Make the body below /nocache/large/, piece by piece, and tell its hash."""
+        folder = self.folder / "www" / "large"
+        folder.mkdir()
+        hashed = xxhash.xxh3_128()
+        with (folder / str(size)).open("wb") as file:
+            for piece in bodies.pieces(size):
+                hashed.update(piece)
+                file.write(piece)
+        return hashed.hexdigest()
 
     def stop(self) -> None:
         self._process.stop()

@@ -78,6 +78,11 @@ class Peer:
         """What it has used so far; nothing for a peer without a process."""
         return accounting.cost(self.process.pid, memory=memory) if self.process else Cost()
 
+    def forget_peak(self) -> None:
+        """Its peak of memory is counted anew from here."""
+        if self.process:
+            accounting.forget_peak(self.process.pid)
+
     def check_alive(self) -> None:
         if self.process and not accounting.tree(self.process.pid):
             raise NotStartedError(f"{self.name} ended during the run: {self.process.log_tail()}")

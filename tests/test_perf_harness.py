@@ -23,7 +23,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # perf is no part of the wheel
 
-from perf import accounting, flame, load, page, plot, profile, report, runner, scenario, stats, template, wan  # noqa: E402
+from perf import accounting, drain, flame, load, page, plot, profile, report, runner, scenario, stats, template, wan  # noqa: E402
 from perf.bench import Bench, Pace  # noqa: E402
 from perf.errors import NotAvailableError, WrongAnswerError  # noqa: E402
 from perf.load import Load  # noqa: E402
@@ -261,6 +261,33 @@ def test_a_wrong_cache_verdict_and_a_short_body_under_load_are_refused(bench_of)
         load.run(Load("/hit/1k", 1024, connections=2), short, 1.0, CORES.load)
     with pytest.raises(WrongAnswerError, match="expected a miss"):
         bench.check(plain, "/hit/1k", "1k", verdict="miss")
+
+
+@needs_tools
+def test_a_run_during_which_the_clock_was_set_is_made_again_and_what_is_late_in_truth_is_refused(bench_of, monkeypatch):
+    bench = bench_of(known("plain"))
+    peers, measured, took_s = bench.start(), load._measured, [load.TIMEOUT_S - 1.0, load.TIMEOUT_S + 1.0]
+
+    def late(command: list[str], seconds: float) -> tuple[str, float, float]:
+        output, wall_s, cpu_s = measured(command, seconds)
+        if took_s:
+            output, wall_s = output.replace('"timeout":0', '"timeout":30'), took_s.pop(0)
+        return output, wall_s, cpu_s
+
+    monkeypatch.setattr(load, "_measured", late)
+    with pytest.raises(WrongAnswerError, match="'timeout': 30"):  # the first is made again, the second is refused
+        bench.cpu_per_request(Measure("h1", "cost", "us"), peers, Load("/hit/1k", 1024))
+    assert not took_s
+    measure = bench.cpu_per_request(Measure("h1", "cost", "us"), peers, Load("/hit/1k", 1024))
+    assert len(measure.values["plain"]) == 1
+
+
+@needs_tools
+def test_a_long_answer_is_drained_to_its_last_byte_and_hashed(bench_of):
+    bench = bench_of(known("plain"))
+    expected = bench.origin.make_large(3 * 1024 * 1024 + 7)
+    told = drain.drain("127.0.0.1", bench.origin.http, f"/nocache/large/{3 * 1024 * 1024 + 7}")
+    assert (told["status"], told["bytes"], told["xxh3"]) == (200, 3 * 1024 * 1024 + 7, expected)
 
 
 @needs_tools
