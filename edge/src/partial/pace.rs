@@ -4,6 +4,8 @@
 //! store: what is not kept, or was dropped before the client came to it, is read all the same, and what comes without a
 //! strong validator, which could not be asked for again, is never missed.
 
+use std::cmp::Ordering;
+
 use headland_cache::partial::Part;
 use headland_cache::{Follower, Lead};
 use tokio::sync::mpsc;
@@ -13,7 +15,11 @@ const PARTS_AHEAD: usize = 4;
 
 /// The client's end. Dropping it stops the fetch at the end of the part it is in.
 #[derive(Debug)]
-pub struct Pace(mpsc::Receiver<Seat>);
+pub struct Pace {
+    seats: mpsc::Receiver<Seat>,
+    /// Taken already, at a part that the client has not come to.
+    next: Option<Seat>,
+}
 
 /// The fetch's end.
 #[derive(Debug)]
@@ -31,16 +37,21 @@ struct Seat {
 /// Both ends.
 pub fn pace() -> (Pace, Leash) {
     let (sender, receiver) = mpsc::channel(PARTS_AHEAD);
-    (Pace(receiver), Leash(sender))
+    (Pace { seats: receiver, next: None }, Leash(sender))
 }
 
 impl Pace {
     /// The seat at a part, if the fetch has begun it. Those at parts before it are given up.
     pub fn seat(&mut self, part: Part) -> Option<Follower> {
         loop {
-            let seat = self.0.try_recv().ok()?;
-            if seat.part == part {
-                return Some(seat.follower);
+            let seat = self.next.take().or_else(|| self.seats.try_recv().ok())?;
+            match seat.part.bytes().start.cmp(&part.bytes().start) {
+                Ordering::Less => {}
+                Ordering::Equal => return Some(seat.follower),
+                Ordering::Greater => {
+                    self.next = Some(seat);
+                    return None;
+                }
             }
         }
     }
@@ -103,9 +114,14 @@ mod tests {
             .map(|number| begin(&collapse, leash.try_step().expect("it may still go on"), part(number)))
             .collect();
         assert!(leash.try_step().is_none());
-        assert!(pace.seat(part(1)).is_some(), "the seat before it is passed over");
+        assert!(pace.seat(part(1)).is_some(), "the seat before it is given up");
         assert!(leash.step().await.is_some());
+        assert!(pace.seat(part(1)).is_none());
+        let kept = (leash.try_step(), leash.try_step(), leash.try_step(), leash.try_step());
+        assert!(kept.2.is_some() && kept.3.is_none(), "a seat at a later part is kept");
+        drop(kept);
         assert_eq!(leads.iter().map(|lead| lead.audience().readers()).collect::<Vec<_>>(), [0, 0, 1, 1]);
+        assert!(pace.seat(part(2)).is_some());
         drop(pace);
         assert!(leash.step().await.is_none());
         assert!(leads.iter().all(|lead| lead.audience().readers() == 0));

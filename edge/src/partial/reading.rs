@@ -49,11 +49,13 @@ pub struct Reading<F> {
     left: Range<u64>,
     /// Of the fetch that was begun for this client.
     pace: Option<Pace>,
+    /// What was made sure of ahead, and where it begins.
+    sure: Option<(u64, Segment)>,
 }
 
 impl<F: OwnedLines + Clone + Send + Sync + 'static> Reading<F> {
     pub fn new(node: Arc<Node>, plan: Box<Plan<F>>, version: Version, wanted: Range<u64>, pace: Option<Pace>) -> Self {
-        Reading { node, plan, version, left: wanted, pace }
+        Reading { node, plan, version, left: wanted, pace, sure: None }
     }
 
     /// Whether the origin was asked for this client.
@@ -63,14 +65,8 @@ impl<F: OwnedLines + Clone + Send + Sync + 'static> Reading<F> {
 
     /// Waits until the part with the byte at `at` has begun to come.
     pub async fn make_sure(&mut self, at: u64) -> Result<(), Missed> {
-        let part = self.version.part(at);
-        let wanted = part.cut(&(at..self.left.end));
-        let key = self.version.key(part);
-        match self.node.collapse.join(key.as_ref(), 0) {
-            Join::Crowded => Ok(()),
-            Join::Follow(follower) => self.follow(follower, &wanted).await.map(drop),
-            Join::Lead(lead) => self.lead(lead, &key, &wanted).await.map(drop),
-        }
+        self.sure = Some((at, self.find(at).await?));
+        Ok(())
     }
 
     /// Sends everything, beginning with a segment that is open.
@@ -94,11 +90,20 @@ impl<F: OwnedLines + Clone + Send + Sync + 'static> Reading<F> {
         }
     }
 
-    /// The next part: from the fetch that was begun for this client, from memory, from disk, from another fill under way, or
-    /// fetched now.
+    /// The next part.
     pub async fn open(&mut self) -> Result<Segment, Missed> {
-        let part = self.version.part(self.left.start);
-        let wanted = part.cut(&self.left);
+        let at = self.left.start;
+        match self.sure.take_if(|(sure, _)| *sure == at) {
+            Some((_, segment)) => Ok(segment),
+            None => self.find(at).await,
+        }
+    }
+
+    /// The part with the byte at `at`, from there on: from the fetch that was begun for this client, from memory, from disk,
+    /// from another fill under way, or fetched now.
+    async fn find(&mut self, at: u64) -> Result<Segment, Missed> {
+        let part = self.version.part(at);
+        let wanted = part.cut(&(at..self.left.end));
         let key = self.version.key(part);
         if let Some(follower) = self.pace.as_mut().and_then(|pace| pace.seat(part))
             && let Some(segment) = self.follow(follower, &wanted).await?
@@ -110,7 +115,7 @@ impl<F: OwnedLines + Clone + Send + Sync + 'static> Reading<F> {
                 return Ok(Segment::Held(held, wanted));
             }
             let found = match self.node.collapse.join(key.as_ref(), 0) {
-                Join::Crowded => return self.alone().await,
+                Join::Crowded => return self.alone(at..self.left.end).await,
                 Join::Follow(follower) => self.follow(follower, &wanted).await?,
                 Join::Lead(lead) => self.lead(lead, &key, &wanted).await?,
             };
@@ -148,11 +153,11 @@ impl<F: OwnedLines + Clone + Send + Sync + 'static> Reading<F> {
         self.follow(follower, wanted).await
     }
 
-    /// All that is left, past the fetches that can take no more readers.
-    async fn alone(&self) -> Result<Segment, Missed> {
+    /// All that follows, past the fetches that can take no more readers.
+    async fn alone(&mut self, wanted: Range<u64>) -> Result<Segment, Missed> {
         let (_, leash) = pace();
         let (node, plan, version) = (self.node.clone(), self.plan.clone(), self.version.clone());
-        let mut reader = Fetch { node, plan, version, leash }.alone(self.left.clone());
+        let mut reader = Fetch { node, plan, version, leash }.alone(wanted);
         match reader.next().await {
             Piece::Data(first) => Ok(Segment::Alone(first, reader)),
             _ if !self.version.is_current(&self.node) => Err(Missed::Changed),
@@ -161,7 +166,7 @@ impl<F: OwnedLines + Clone + Send + Sync + 'static> Reading<F> {
         }
     }
 
-    async fn on_disk(&self, key: &CacheKey, wanted: &Range<u64>) -> Option<OnDisk> {
+    async fn on_disk(&mut self, key: &CacheKey, wanted: &Range<u64>) -> Option<OnDisk> {
         let mut found = tier::part::part(&self.node, key).await?;
         let run = run_of(found.head())?;
         let is_wanted = covers(&run, wanted);
@@ -177,7 +182,7 @@ impl<F: OwnedLines + Clone + Send + Sync + 'static> Reading<F> {
     }
 
     /// A fill under way, if it brings what is wanted; else it is waited for.
-    async fn follow(&self, mut follower: Follower, wanted: &Range<u64>) -> Result<Option<Segment>, Missed> {
+    async fn follow(&mut self, mut follower: Follower, wanted: &Range<u64>) -> Result<Option<Segment>, Missed> {
         let head = match follower.head().await {
             Ok(head) => head,
             Err(NoHead::Failed(_)) if !self.version.is_current(&self.node) => return Err(Missed::Changed),
