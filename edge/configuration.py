@@ -16,7 +16,7 @@ from edge.checks import cross_check
 from edge.context import Fleet, Token
 from edge.document import COMMAND_LINE, Document
 from edge.materials import Materials, read_materials
-from edge.peers import GROUP, check_of, others
+from edge.peers import GROUP, PeersSettings, check_of, others
 from edge.problems import ConfigurationError
 from edge.settings import Settings
 from edge.snapshot import to_snapshot
@@ -81,7 +81,7 @@ def judge(document: Document) -> Configuration:
         snapshot=to_snapshot(settings, materials),
         fleet=materials.fleet,
         checks=_checks(settings, materials),
-        neighbours=check_of(settings.peers, materials.trust[GROUP].ca_pem) if settings.peers is not None else None,
+        neighbours=_check_of_peers(settings.peers, materials) if settings.peers is not None else None,
         discovery={
             name: Source(origin.discovery, document.base)
             for name, origin in settings.origin.items()
@@ -123,9 +123,13 @@ def _checks(settings: Settings, materials: Materials) -> tuple[Target, ...]:
         )
         targets += targets_of(name, origin, trust)
     if settings.peers is not None:
-        check = check_of(settings.peers, materials.trust[GROUP].ca_pem)
+        check = _check_of_peers(settings.peers, materials)
         targets += [replace(check, server=server.url) for server in others(settings.peers)]
     return tuple(targets)
+
+
+def _check_of_peers(peers: PeersSettings, materials: Materials) -> Target:
+    return check_of(peers, materials.peers_secret, materials.trust[GROUP].ca_pem)
 
 
 def _policy_origins(materials: Materials) -> dict[int, set[str]]:

@@ -210,6 +210,12 @@ def _peers(document: Document) -> Iterator[Metric]:
         {result: told[result] for result in ("relayed", "copied", "failed", "outdated")},
     )
     yield _counter("peer_requests_served", "Requests of other nodes for what is owned here.", told["served"])
+    yield _counters(
+        "peer_notices",
+        "Peers that were to be told what an unsafe request has changed: told, or not in time.",
+        "result",
+        {"told": told["told"], "failed": told["untold"]},
+    )
     yield _gauge("peer_copies", "Copies of what other nodes own.", told["copies"])
     yield _gauge("peer_copies_bytes", "Their bytes.", told["copies_bytes"])
     yield _counter("peer_copies_dropped", "Copies that had to go for newer ones.", told["copies_dropped"])

@@ -110,10 +110,14 @@ def origin_of(settings: PeersSettings) -> OriginSettings:
     )
 
 
-def check_of(settings: PeersSettings, ca_pem: str | None, server: str = NOBODY) -> Target:
-    """How one of them is checked: by what a node answers itself, whatever its sites (RFC 9110 section 7.6.2)."""
+def check_of(settings: PeersSettings, secret: str, ca_pem: str | None, server: str = NOBODY) -> Target:
+    """How one of them is checked: by what a node answers itself, whatever its sites (RFC 9110 section 7.6.2).
+
+    It goes with the secret, so that a node that does not know it is down before a request is passed on to it.
+    """
     trust = Trust(ca_pem=ca_pem, server_name=settings.server_name)
-    return Target(GROUP, server, _CHECK, trust, method="OPTIONS", fields=(("Max-Forwards", "0"),))
+    fields = (("Max-Forwards", "0"), ("Headland-Peer", f"http 127.0.0.1 {secret}"))
+    return Target(GROUP, server, _CHECK, trust, method="OPTIONS", fields=fields)
 
 
 def snapshot_of(settings: PeersSettings, secret: str, group: dict[str, Any]) -> dict[str, Any]:

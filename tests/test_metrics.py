@@ -40,6 +40,18 @@ def _volume(path: str) -> dict[str, Any]:
     }
 
 
+PEERS = {
+    "relayed": 5,
+    "copied": 4,
+    "failed": 3,
+    "outdated": 2,
+    "served": 9,
+    "told": 8,
+    "untold": 1,
+    "copies": 7,
+    "copies_bytes": 700,
+    "copies_dropped": 6,
+}
 ORIGINS = [
     {
         "origin": "app",
@@ -130,16 +142,7 @@ def document(**changes: object) -> dict:
         "connections": {"accepted": 10, "refused": 2, "flooded": 1, "active": 3, "by_protocol": {"h1": 7, "h2": 3}},
         "tls_handshakes": {"full": 4, "resumed": 3, "failed": 1},
         "quic": QUIC,
-        "peers": {
-            "relayed": 5,
-            "copied": 4,
-            "failed": 3,
-            "outdated": 2,
-            "served": 9,
-            "copies": 7,
-            "copies_bytes": 700,
-            "copies_dropped": 6,
-        },
+        "peers": PEERS,
         "purges": {"rules": 6, "applied": 9, "folded": 2, "refills": {"waiting": 4, "waited": 11, "refused": 1}},
         "log_dropped": 0,
         "certificates": [{"source": "a.pem", "not_after_s": 1_900_000_000}],
@@ -257,6 +260,8 @@ def samples():
         ("peer_requests_total", {"result": "failed"}, 3),
         ("peer_requests_total", {"result": "outdated"}, 2),
         ("peer_requests_served_total", {}, 9),
+        ("peer_notices_total", {"result": "told"}, 8),
+        ("peer_notices_total", {"result": "failed"}, 1),
         ("peer_copies", {}, 7),
         ("peer_copies_bytes", {}, 700),
         ("peer_copies_dropped_total", {}, 6),

@@ -197,10 +197,46 @@ def test_a_node_with_another_secret_is_passed_over(tmp_path, origin):
         for node, word in zip(nodes, ("hush", "hush", "other"), strict=True):
             ended.callback(node.stop)
             node.start(word)
-        until(lambda: nodes[0].others_up() == 2)
+        until(lambda: [node.others_up() for node in nodes] == [1, 1, 0])
         for page in range(PAGES):
             assert nodes[0].get(f"/{page}")[0] == 200
-        assert nodes[0].metric('peer_requests_total{result="failed"}') > 0
+        assert nodes[0].metric('peer_requests_total{result="failed"}') == 0, "its check has told"
+
+
+def test_what_an_unsafe_request_changes_is_forgotten_by_owner_and_copies_before_it_is_answered(place, origin):
+    for node in place:
+        for page in range(PAGES):
+            for _ in range(5):
+                node.get(f"/{page}")
+    assert all(node.metric("peer_copies") > 0 for node in place)
+    for page in range(PAGES):
+        assert place[0].get(f"/{page}", "POST")[0] == 200
+    for node in place:
+        for page in range(PAGES):
+            assert node.get(f"/{page}")[0] == 200
+    asked = collections.Counter(origin.asked)
+    assert set(asked.values()) == {3}, "a GET, the POST, and one GET after it for all nodes"
+    told = place[0].metrics()
+    assert told['headland_peer_notices_total{result="told"}'] == 2 * PAGES
+    assert told['headland_peer_notices_total{result="failed"}'] == 0
+
+
+def test_the_client_of_an_unsafe_request_does_not_wait_for_a_node_that_hangs(place):
+    place[2].pause(signal.SIGSTOP)
+    try:
+        assert place[0].get("/1", "POST")[0] == 200
+        assert place[0].metric('peer_notices_total{result="told"}') == 1
+    finally:
+        place[2].pause(signal.SIGCONT)
+
+
+def test_explain_names_the_owner_of_a_key(place, origin):
+    place[0].get("/1")
+    asked = f"{place[0].admin}/v1/explain?url=http://www.example.com/1"
+    with urllib.request.urlopen(urllib.request.Request(asked, headers={"Authorization": f"Bearer {TOKEN}"})) as told:
+        owner = json.load(told)["owner"]
+    (holder,) = [node for node in place if node.metric('store_objects{tier="memory"}') == 1]
+    assert owner == f"http://127.0.0.1:{holder.port}"
 
 
 def test_a_node_that_is_killed_costs_no_request_and_each_of_its_pages_one_fetch(place, origin):

@@ -31,6 +31,9 @@ pub fn explain(node: &Node, method: &str, url: &str, headers: &[(String, String)
         "rules": place.site.rules.names(&place.decided).collect::<Vec<_>>(),
         "key": place.told_key(&fields),
     });
+    if let Some(peers) = &snapshot.peers {
+        told["owner"] = (*peers.owner_url(place.key.hash())).into();
+    }
     let verdict = match &place.verdict {
         Some(verdict) => verdict.clone(),
         None => place.look(node, &method, &fields, &mut told),

@@ -6,13 +6,9 @@
 
 use std::sync::Arc;
 
-use headland_cache::groups;
-use headland_cache::invalidate::{invalidates, other_targets};
-use headland_cache::target::canonical_target;
 use headland_cache::{
-    Broken, BypassReason, CacheKey, FillHead, Follower, Freshness, Join, KeyBuffer, NoHead, Object, Outcome, PurgeKind,
-    PurgeMode, PurgeRule, RequestFacts, Reuse, Scheme, Standing, StoredHead, Tags, VaryFacts, assess,
-    may_serve_on_error,
+    Broken, BypassReason, CacheKey, FillHead, Follower, Freshness, Join, NoHead, Object, Outcome, RequestFacts, Reuse,
+    Standing, StoredHead, Tags, VaryFacts, assess, may_serve_on_error,
 };
 use headland_origin::{BodyFault, Fault, FetchError, FieldLines, RequestBody, Response};
 use http::header::SET_COOKIE;
@@ -25,6 +21,7 @@ use crate::deliver;
 use crate::early_hints;
 use crate::fill::{self, Handover};
 use crate::forward::{OwnedLines, Purpose};
+use crate::invalidation;
 use crate::node::Node;
 use crate::origin_fields::{OriginFields, take_over};
 use crate::partial;
@@ -336,7 +333,10 @@ pub async fn pass<F: OwnedLines>(node: &Arc<Node>, mut plan: Box<Plan<F>>, body:
         Ok(response) => {
             let fields = OriginFields(&response.headers);
             plan.decide_on_response(&ResponseView { status: response.status.as_u16(), headers: &fields });
-            invalidate(node, &plan, &response);
+            if let Some(notice) = invalidation::after(node, &plan, &response) {
+                // On the heap: few requests change anything.
+                Box::pin(notice.give(node)).await;
+            }
             if let Some(posted) = posted {
                 posted.store(node, &plan, &response);
             }
@@ -361,39 +361,6 @@ pub fn body_status(fault: &BodyFault) -> StatusCode {
         BodyFault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         BodyFault::Timeout => StatusCode::REQUEST_TIMEOUT,
         _ => StatusCode::BAD_REQUEST,
-    }
-}
-
-/// RFC 9111 section 4.4: a successful unsafe request invalidates what is stored for its target, and for the targets
-/// that the response names on the same host. RFC 9875 section 3: and the groups that it names.
-fn invalidate<F: OwnedLines>(node: &Arc<Node>, plan: &Plan<F>, response: &Response) {
-    // What a rule calls a question changes nothing.
-    if plan.keyed_by_body || !invalidates(&plan.method, response.status.as_u16()) {
-        return;
-    }
-    for group in groups::invalidated(&OriginFields(&response.headers), plan.scheme, &plan.host) {
-        if let Ok(rule) = PurgeRule::new(PurgeKind::Tag, &group, PurgeMode::Hard, node.clock.now()) {
-            node.ledger.apply(rule);
-        }
-    }
-    let mut key = KeyBuffer::default();
-    let mut forget = |target: &[u8]| {
-        plan.key_of(target, &mut key);
-        let key = key.key();
-        let equivalent = node.ledger.alternates.equivalent_to(key.host(), key.target());
-        for key in std::iter::once(key).chain(equivalent.iter().map(CacheKey::as_ref)) {
-            // What is on its way into the store first, so that it cannot slip in behind.
-            node.collapse.outdate(key);
-            node.forget(key);
-        }
-    };
-    forget(&plan.target);
-    let mut canonical = Vec::new();
-    let https = plan.scheme == Scheme::Https;
-    for other in other_targets(https, &plan.host, &plan.target, &OriginFields(&response.headers)) {
-        if canonical_target(&other, &mut canonical).is_ok() {
-            forget(&canonical);
-        }
     }
 }
 

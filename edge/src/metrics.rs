@@ -96,6 +96,9 @@ pub struct PeerMetrics {
     pub outdated: Counter,
     /// Requests of peers.
     pub served: Counter,
+    /// Peers that were told what an unsafe request has changed, and those that could not be in time.
+    pub told: Counter,
+    pub untold: Counter,
 }
 
 /// What QUIC counts; but for Retry, when a connection ends.

@@ -119,6 +119,8 @@ fn peers(node: &Node) -> Value {
         "failed": sum(node, |worker| &worker.peers.failed),
         "outdated": sum(node, |worker| &worker.peers.outdated),
         "served": sum(node, |worker| &worker.peers.served),
+        "told": sum(node, |worker| &worker.peers.told),
+        "untold": sum(node, |worker| &worker.peers.untold),
         "copies": copies,
         "copies_bytes": bytes,
         "copies_dropped": dropped,

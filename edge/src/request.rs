@@ -25,9 +25,10 @@ use crate::answer::Answer;
 use crate::condition::{RequestView, ResponseView};
 use crate::deliver;
 use crate::forward::{self, OwnedLines};
+use crate::invalidation;
 use crate::metrics::Protocol;
 use crate::node::Node;
-use crate::peers::word::{self, Asking};
+use crate::peers::word::{self, Wants};
 use crate::plan::{Asks, Plan};
 use crate::purge::PurgeRequest;
 use crate::recoding;
@@ -110,17 +111,21 @@ pub fn walk<F: OwnedLines + Clone>(
     scratch: &mut Scratch,
     received: Received<'_, F>,
 ) -> Next<F> {
-    let (received, for_peer) = match of_peer(snapshot, received) {
-        Ok(of_peer) => of_peer,
-        Err(answer) => return Next::Answer(*answer, None),
+    let Ok((received, wants)) = word::of_peer(snapshot, received) else {
+        let answer = Answer::error(StatusCode::MISDIRECTED_REQUEST, "whoever asks is no peer of this node");
+        return Next::Answer(answer, None);
     };
-    let mut routed = match route(node, snapshot, scratch, received) {
+    let routed = match route(node, snapshot, scratch, received, wants.is_some()) {
         Ok(routed) => routed,
         Err(next) => return *next,
     };
-    routed.for_peer = for_peer;
-    if for_peer {
+    if wants.is_some() {
         node.metrics.here().peers.served.bump();
+    }
+    if wants == Some(Wants::Forgetting) {
+        let changed = routed.plan(snapshot, &scratch.target, Outcome::Bypass(BypassReason::Method));
+        invalidation::forget(node, &changed, &changed.fields);
+        return Next::Answer(Answer::local(StatusCode::NO_CONTENT, ""), None);
     }
     if let Some(reason) = routed.bypasses() {
         return Next::Fetch(Box::new(routed.plan(snapshot, &scratch.target, Outcome::Bypass(reason))));
@@ -138,25 +143,13 @@ pub fn walk<F: OwnedLines + Clone>(
     keyed.look_up(node, snapshot, scratch)
 }
 
-/// A peer passes a request on: it is the client's, who was let in there, and whom the peer's word describes.
-fn of_peer<'r, F: Fields>(
-    snapshot: &Snapshot,
-    received: Received<'r, F>,
-) -> Result<(Received<'r, F>, bool), Box<Answer>> {
-    let Some(peers) = &snapshot.peers else { return Ok((received, false)) };
-    match peers.asking(received.fields) {
-        Ok(None) => Ok((received, false)),
-        Ok(Some(Asking { scheme, client })) => Ok((Received { scheme, client, sni: None, ..received }, true)),
-        Err(_) => Err(Box::new(Answer::error(StatusCode::MISDIRECTED_REQUEST, "whoever asks is no peer of this node"))),
-    }
-}
-
 /// Received -> Routed: canonical host and target, the loop check, the site and its request rules.
 fn route<'r, F: OwnedLines + Clone>(
     node: &Node,
     snapshot: &'r Arc<Snapshot>,
     scratch: &mut Scratch,
     received: Received<'r, F>,
+    for_peer: bool,
 ) -> Result<Routed<'r, F>, Box<Next<F>>> {
     let refuse = |status, why: &'static str| Box::new(Next::Answer(Answer::error(status, why), None));
     if received.target == b"*" || ends_here(&received) {
@@ -188,7 +181,7 @@ fn route<'r, F: OwnedLines + Clone>(
             Err(answer) => Next::Answer(answer.of(site), None),
         }));
     }
-    decide(site, host, &scratch.target, received)
+    decide(site, host, &scratch.target, received, for_peer)
 }
 
 fn decide<'r, F: OwnedLines + Clone>(
@@ -196,15 +189,16 @@ fn decide<'r, F: OwnedLines + Clone>(
     host: Cow<'r, [u8]>,
     target: &[u8],
     received: Received<'r, F>,
+    for_peer: bool,
 ) -> Result<Routed<'r, F>, Box<Next<F>>> {
     if site.rules.is_empty() {
-        return Ok(Routed { received, site, host, decided: Decided::default(), for_peer: false });
+        return Ok(Routed { received, site, host, decided: Decided::default(), for_peer });
     }
     let Received { method, fields, client, .. } = received;
     let view = RequestView { method, host: &host, target, fields, client };
     let (decided, verdict) = site.rules.decide(&view);
     let answer = match verdict {
-        None => return Ok(Routed { received, site, host, decided, for_peer: false }),
+        None => return Ok(Routed { received, site, host, decided, for_peer }),
         Some(Verdict::Deny { status }) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
             Answer::error(status, "a rule of this site refuses the request")

@@ -108,6 +108,11 @@ impl Group {
         self.servers.iter().map(status).collect()
     }
 
+    /// The URL of the settings by which a server goes.
+    pub fn url(&self, place: usize) -> &Arc<str> {
+        &self.servers[place].site.name
+    }
+
     /// How many servers it has.
     pub(crate) fn len(&self) -> usize {
         self.servers.len()

@@ -12,7 +12,7 @@ use http::{Method, StatusCode};
 use smallvec::SmallVec;
 
 use super::Peers;
-use super::word::{Asking, age_ms};
+use super::word::{Asking, Wants, age_ms};
 use crate::answer::Answer;
 use crate::fetching;
 use crate::fill;
@@ -101,7 +101,7 @@ async fn ask<F: OwnedLines>(
     purpose: Purpose,
 ) -> Option<Given> {
     let group = peers.group()?;
-    let word = peers.word(Asking { scheme: plan.scheme, client: plan.client })?;
+    let word = peers.word(Asking { scheme: plan.scheme, client: plan.client, wants: Wants::Answer })?;
     let mut asked = SmallVec::<[usize; ASKED_MAX]>::new();
     while asked.len() < ASKED_MAX
         && let Some(place) = peers.owner(key.hash(), &asked)

@@ -1,7 +1,8 @@
 //! What peers say to each other in the field Headland-Peer.
 //!
 //! With a request: the secret that all of them share, and the client's scheme and address, which a request loses when it
-//! is passed on. Without the right secret it is refused, so that nobody else can speak for a client. With an answer from
+//! is passed on, and whether the request has been done and is told for what it has changed ([`super::notice`]). Without
+//! the right secret it is refused, so that nobody else can speak for a client. With an answer from
 //! what is stored: how many milliseconds ago it came from the origin. Beside it stand the fields that only a cache
 //! reads: how long the response is fresh and what it is tagged with.
 
@@ -13,6 +14,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Peers;
 use crate::forward::PEER;
+use crate::request::Received;
+use crate::snapshot::Snapshot;
 
 const LIFETIME: HeaderName = HeaderName::from_static("headland-cdn-cache-control");
 /// Its tags stand apart by blanks, so that they may hold commas.
@@ -25,7 +28,19 @@ const TAGS_BY_COMMA: HeaderName = HeaderName::from_static("cache-tag");
 pub struct Asking {
     pub scheme: Scheme,
     pub client: IpAddr,
+    pub wants: Wants,
 }
+
+/// What a peer wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wants {
+    Answer,
+    /// That what the request has changed is forgotten.
+    Forgetting,
+}
+
+/// The last word of the field, where something is to be forgotten.
+const CHANGED: &str = "changed";
 
 /// The field is there, and not from a peer.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,18 +67,39 @@ impl Peers {
             _ => return None,
         };
         let client = client.parse().ok()?;
-        words.next().is_none().then_some(Asking { scheme, client })
+        let wants = match words.next() {
+            None => Wants::Answer,
+            Some(CHANGED) => Wants::Forgetting,
+            Some(_) => return None,
+        };
+        words.next().is_none().then_some(Asking { scheme, client, wants })
     }
 
     /// The word that goes with a request; none if the secret were no field value, which the settings rule out.
     pub fn word(&self, asking: Asking) -> Option<HeaderValue> {
-        let Asking { scheme, client } = asking;
+        let Asking { scheme, client, wants } = asking;
         let mut line = format!("{} {client} ", scheme.word()).into_bytes();
         line.extend_from_slice(&self.secret);
+        if wants == Wants::Forgetting {
+            line.extend_from_slice(format!(" {CHANGED}").as_bytes());
+        }
         let mut value = HeaderValue::from_maybe_shared(bytes::Bytes::from(line)).ok()?;
         value.set_sensitive(true);
         Some(value)
     }
+}
+
+/// A peer passes a request on: it is the client's, who was let in there, and whom the peer's word describes.
+pub fn of_peer<'r, F: Fields>(
+    snapshot: &Snapshot,
+    received: Received<'r, F>,
+) -> Result<(Received<'r, F>, Option<Wants>), NoPeer> {
+    let Some(peers) = &snapshot.peers else { return Ok((received, None)) };
+    let asking = peers.asking(received.fields)?;
+    Ok(match asking {
+        None => (received, None),
+        Some(Asking { scheme, client, wants }) => (Received { scheme, client, sni: None, ..received }, Some(wants)),
+    })
 }
 
 /// Adds what a peer has to know of a stored response.
@@ -98,7 +134,7 @@ mod tests {
     use super::*;
 
     fn peers(secret: &str) -> Peers {
-        Peers { own: 0, group: None, secret: secret.as_bytes().into(), hot: 1, copies_bytes_max: 0 }
+        Peers { own: 0, url: "".into(), group: None, secret: secret.as_bytes().into(), hot: 1, copies_bytes_max: 0 }
     }
 
     fn said(lines: &[&str]) -> HeaderMap {
@@ -108,8 +144,10 @@ mod tests {
     #[test]
     fn a_peer_knows_another_by_the_secret_and_takes_its_word_for_the_client() {
         let peers = peers("hush");
-        for (scheme, client) in [(Scheme::Https, "192.0.2.1"), (Scheme::Http, "2001:db8::1")] {
-            let asking = Asking { scheme, client: client.parse().unwrap() };
+        for (scheme, client, wants) in
+            [(Scheme::Https, "192.0.2.1", Wants::Answer), (Scheme::Http, "2001:db8::1", Wants::Forgetting)]
+        {
+            let asking = Asking { scheme, client: client.parse().unwrap(), wants };
             let word = peers.word(asking).unwrap();
             assert_eq!(peers.asking(&said(&[word.to_str().unwrap()])), Ok(Some(asking)));
         }

@@ -40,6 +40,11 @@ impl Group {
         self.balancer.lock().pick(&candidates, Some(key)).is_some_and(|place| out.get(place) == Some(&true))
     }
 
+    /// The places of the servers that are not left alone now.
+    pub fn well(&self, now: Instant) -> Vec<usize> {
+        (0..self.servers.len()).filter(|&place| !self.is_out(place, now)).collect()
+    }
+
     /// Whether a server is left alone for now.
     pub fn is_out(&self, place: usize, now: Instant) -> bool {
         self.servers[place].state.condition.lock().health.is_out(now)
