@@ -165,7 +165,8 @@ class OriginPool(BaseModel):
         4,
         ge=0,
         le=32,
-        description="Connections kept open ahead of need, as many as were busy at a time lately; 0 keeps none.",
+        description="Connections kept open ahead of need: as many as were busy at a time in the last minutes, and a"
+        " spare one, but no more than this; 0 keeps none.",
     )
     warm_ms: int = Field(
         10 * _MINUTE_MS,

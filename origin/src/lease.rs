@@ -95,8 +95,8 @@ impl SharedPool {
     }
 
     /// The idle connections to an endpoint, newest first; dead ones are closed.
-    pub(crate) fn inspect(self: &Arc<Self>, endpoint: &Endpoint) -> SmallVec<[Seen; 8]> {
-        self.with(|state, now| state.pool.inspect(endpoint, is_alive, now.into_std()))
+    pub(crate) fn inspect(self: &Arc<Self>, endpoint: &Endpoint, kept: u32) -> SmallVec<[Seen; 8]> {
+        self.with(|state, now| state.pool.inspect(endpoint, kept, is_alive, now.into_std()))
     }
 
     /// The right to open one more connection before anybody asks for it, if there is a place to spare.

@@ -149,6 +149,8 @@ struct Node<I> {
     connecting: u32,
     /// Idle connections, newest last.
     idle: Vec<Key>,
+    /// So many of them are kept ahead of need.
+    kept: u32,
     /// Shared connections that may be lent, oldest first.
     shared: Vec<Key>,
     waiters: VecDeque<Waiter>,
@@ -352,6 +354,7 @@ impl<I: Clone + Eq + Hash, C: Share> Pool<I, C> {
             open: 0,
             connecting: 0,
             idle: Vec::new(),
+            kept: 0,
             shared: Vec::new(),
             waiters: VecDeque::new(),
             blocked: false,

@@ -129,8 +129,8 @@ fn look_after(
 ) {
     let server = group.server(place);
     let Some((endpoint, sharing)) = endpoint_of(server) else { return };
-    let seen = pool.inspect(&endpoint);
     let wanted = if sharing { 1 } else { server.state.wanted(group.warm().connections) };
+    let seen = pool.inspect(&endpoint, wanted);
     let missing = server.state.warmth.lock().look(&seen, wanted, now.into_std());
     for _ in 0..missing {
         let lease = if *left > 0 { pool.open_ahead(&endpoint, group.limits(sharing)) } else { None };

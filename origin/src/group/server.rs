@@ -22,8 +22,10 @@ use crate::warmth::Warmth;
 
 /// How exactly it is known when a server was last asked, in milliseconds.
 const ASKED_EVERY_MS: u64 = 250;
-/// At each look a peak of requests loses one part in so many.
-const PEAK_FADES: u32 = 32;
+/// Looks after which a peak of requests counts as the one before, and after as many again not any more.
+const PEAK_LOOKS: u32 = 60;
+/// Connections that are kept beside those that a peak needs: one more request at a time is no rarity.
+const SPARE: u32 = 1;
 
 /// One server as the settings name it, and what is known of it.
 pub(crate) struct Server {
@@ -62,8 +64,10 @@ pub(crate) struct ServerState {
     /// The address that answered last, of a name with several: asked first next time.
     pub(crate) answered: Mutex<Option<SocketAddr>>,
     pub(crate) warmth: Mutex<Warmth>,
-    /// The most requests at a time since the keeper last looked.
+    /// The most requests at a time since the looks were last counted anew, and in the time before.
     pub(super) peak: AtomicU32,
+    peak_before: AtomicU32,
+    looks: AtomicU32,
     /// When it was last asked, in milliseconds since [`EPOCH`]; 0 while nobody looks after it.
     asked_ms: AtomicU64,
 }
@@ -183,12 +187,19 @@ impl ServerState {
         warm || self.asked_ms.compare_exchange(asked, 0, Relaxed, Relaxed).is_err()
     }
 
-    /// How many connections are worth keeping: as many as were busy at a time lately, and at least one. What is not
-    /// needed any more is forgotten slowly.
+    /// How many connections are worth keeping idle, by one look: as many as were busy at a time in the last minute or
+    /// two, and a spare one, less those that are busy now.
     pub(crate) fn wanted(&self, most: u32) -> u32 {
         let (peak, busy) = (self.peak.load(Relaxed), self.in_flight.load(Relaxed));
-        self.peak.store((peak - peak.div_ceil(PEAK_FADES)).max(busy), Relaxed);
-        peak.saturating_sub(busy).clamp(1, most)
+        let before = self.peak_before.load(Relaxed);
+        // One task looks.
+        let looks = self.looks.load(Relaxed) + 1;
+        if looks >= PEAK_LOOKS {
+            self.peak_before.store(peak, Relaxed);
+            self.peak.store(busy, Relaxed);
+        }
+        self.looks.store(looks % PEAK_LOOKS, Relaxed);
+        (peak.max(before).max(1) + SPARE).saturating_sub(busy).clamp(1, most)
     }
 
     pub(crate) fn speaks(&self, protocol: Protocol) {

@@ -322,3 +322,16 @@ fn servers_that_lose_against_others_again_and_again_are_ejected() {
     let lost: Vec<_> = (0..3).map(|_| group.note(0, Showed::Lost, Duration::from_millis(20), now)).collect();
     assert_eq!(lost, [None, None, Some(Cause::Latency)]);
 }
+
+#[test]
+fn a_peak_of_requests_is_remembered_for_a_minute_at_least_and_two_at_most() {
+    let group = Group::compile(&settings(&["http://a.example"]), None).unwrap();
+    let state = &group.server(0).state;
+    assert_eq!(state.wanted(9), 2, "one, and a spare one");
+    let at_work: Vec<_> = (0..4).map(|_| group.begin(0)).collect();
+    assert_eq!(state.wanted(9), 1, "four are busy, the spare one is idle");
+    drop(at_work);
+    assert_eq!((state.wanted(9), state.wanted(3)), (5, 3));
+    let minutes = [60, 60].map(|looks| (0..looks).fold(0, |_, _| state.wanted(9)));
+    assert_eq!(minutes, [5, 2]);
+}

@@ -1,27 +1,34 @@
 //! Connections opened ahead of need: what is idle is looked at, and one more may be opened where nobody loses by it.
+//!
+//! Those that are kept so take turns ([`TURN_AFTER`]): used now and then, none of them is idle for long enough that the
+//! origin closes it, and none has to be replaced for that. What is idle beyond them is left to age.
 
 use std::hash::Hash;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
 use super::{ConnectionId, Grant, Limits, Pool, Retirement, Share};
 use crate::warmth::Seen;
 
+/// A connection that is kept ahead of need and has been idle for so long goes first.
+pub(super) const TURN_AFTER: Duration = Duration::from_secs(1);
 /// Idle connections that are looked at, the newest ones.
 pub const INSPECTED_MAX: usize = 32;
 
 impl<I: Clone + Eq + Hash, C: Share> Pool<I, C> {
-    /// The newest idle connections of an identity. Those that are not alive are closed.
+    /// The newest idle connections of an identity, of which so many are kept. Those that are not alive are closed.
     pub fn inspect(
         &mut self,
         identity: &I,
+        kept: u32,
         mut is_alive: impl FnMut(&mut C) -> bool,
         now: Instant,
     ) -> SmallVec<[Seen; 8]> {
         self.tick(now);
         let mut seen = SmallVec::new();
         let Some(&node) = self.index.get(identity) else { return seen };
+        self.nodes[node].kept = kept;
         let newest: SmallVec<[_; 8]> = self.nodes[node].idle.iter().rev().take(INSPECTED_MAX).copied().collect();
         for key in newest {
             let connection = &mut self.connections[key];

@@ -3,7 +3,8 @@
 use std::hash::Hash;
 use std::time::Instant;
 
-use super::{Connection, ConnectionId, Event, Grant, Phase, Pool, Retirement, Share, Source, Ticket};
+use super::ahead::TURN_AFTER;
+use super::{Connection, ConnectionId, Event, Grant, Node, Phase, Pool, Retirement, Share, Source, Ticket};
 use crate::arena::Key;
 
 impl<I: Clone + Eq + Hash, C: Share> Pool<I, C> {
@@ -25,7 +26,7 @@ impl<I: Clone + Eq + Hash, C: Share> Pool<I, C> {
                 return Some(grant);
             }
         }
-        if let Some(key) = self.newest_idle(node, worker) {
+        if let Some(key) = self.next_idle(node, worker, now) {
             return Some(self.lend(key));
         }
         self.open_one(node, worker, now)
@@ -69,9 +70,16 @@ impl<I: Clone + Eq + Hash, C: Share> Pool<I, C> {
         self.nodes[node].shared.iter().map(of_one).min().unwrap_or(1).max(1)
     }
 
-    /// The newest idle connection of the worker's own, else the newest of anyone's, so that the rest can shrink.
-    fn newest_idle(&self, node: Key, worker: u16) -> Option<Key> {
-        let idle = &self.nodes[node].idle;
+    /// The newest idle connection of the worker's own, else the newest of anyone's, so that the rest can shrink. But
+    /// those that are to be kept take turns.
+    fn next_idle(&self, node: Key, worker: u16, now: Instant) -> Option<Key> {
+        let Node { idle, kept, .. } = &self.nodes[node];
+        let oldest = *idle.first()?;
+        let since = self.connections[oldest].idle_since;
+        let is_long = since.is_some_and(|since| now.saturating_duration_since(since) >= TURN_AFTER);
+        if is_long && idle.len() <= *kept as usize {
+            return Some(oldest);
+        }
         let own = idle.iter().rev().find(|key| self.connections[**key].worker == worker);
         own.or(idle.last()).copied()
     }

@@ -304,7 +304,7 @@ fn a_connection_opened_ahead_rests_until_it_is_taken() {
     let id = pool.open_ahead(&"a", LIMITS, 0, now).unwrap();
     pool.connected(id, None, now);
     pool.put_back(id, exclusive(0), 0, now);
-    let seen = pool.inspect(&"a", |_| true, now + 3 * SECOND);
+    let seen = pool.inspect(&"a", 0, |_| true, now + 3 * SECOND);
     assert_eq!(seen.as_slice(), [Seen { idle: 3 * SECOND, alive: true }]);
     assert_eq!(reuses(pool.take(&"a", LIMITS, 0, now + 3 * SECOND)).1, 0);
     pool.audit();
@@ -316,12 +316,12 @@ fn what_is_found_dead_is_closed_and_forgotten() {
     let ids = open(&mut pool, "a", 2, now);
     pool.put_back(ids[0], exclusive(0), 0, now);
     pool.put_back(ids[1], exclusive(1), 0, now + SECOND);
-    let seen = pool.inspect(&"a", |handle| handle.serial == 1, now + 2 * SECOND);
+    let seen = pool.inspect(&"a", 0, |handle| handle.serial == 1, now + 2 * SECOND);
     assert_eq!(seen.as_slice(), [Seen { idle: SECOND, alive: true }, Seen { idle: 2 * SECOND, alive: false }]);
     assert_eq!(pool.take_events(), vec![Event::Close(exclusive(0), Retirement::Broken)]);
-    pool.inspect(&"a", |_| false, now + 2 * SECOND);
+    pool.inspect(&"a", 0, |_| false, now + 2 * SECOND);
     assert_eq!(pool.open(), 0);
-    assert!(pool.inspect(&"a", |_| true, now).is_empty());
+    assert!(pool.inspect(&"a", 0, |_| true, now).is_empty());
     pool.audit();
 }
 
@@ -335,5 +335,24 @@ fn nothing_is_opened_ahead_at_the_cost_of_others() {
     pool.audit();
     let (mut pool, no_idle) = (TestPool::new(ROOMY), Limits { idle_max: 0, ..LIMITS });
     assert_eq!(pool.open_ahead(&"b", no_idle, 0, now), None, "it could not stay");
+    pool.audit();
+}
+
+#[test]
+fn what_is_kept_ahead_of_need_takes_turns_and_the_rest_is_left_to_age() {
+    let (mut pool, now) = (TestPool::new(ROOMY), Instant::now());
+    let ids = open(&mut pool, "a", 2, now);
+    pool.put_back(ids[0], exclusive(0), 0, now);
+    pool.put_back(ids[1], exclusive(1), 0, now);
+    // One of two is kept: the other one has to go some day.
+    pool.inspect(&"a", 1, |_| true, now);
+    let take = |pool: &mut TestPool, at| {
+        let (id, serial) = reuses(pool.take(&"a", LIMITS, 0, at));
+        pool.put_back(id, exclusive(serial), 0, at);
+        serial
+    };
+    assert_eq!([1, 2, 3].map(|second| take(&mut pool, now + second * SECOND)), [1, 1, 1]);
+    pool.inspect(&"a", 2, |_| true, now + 3 * SECOND);
+    assert_eq!([3, 3, 4, 5].map(|second| take(&mut pool, now + second * SECOND)), [0, 0, 1, 0]);
     pool.audit();
 }

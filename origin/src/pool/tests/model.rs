@@ -155,7 +155,7 @@ impl World {
                 self.pool.tick(self.now);
             }
             Step::Inspect { identity, dead } => {
-                let seen = self.pool.inspect(&IDENTITIES[identity], |_| !dead, self.now);
+                let seen = self.pool.inspect(&IDENTITIES[identity], 2, |_| !dead, self.now);
                 assert!(seen.iter().all(|seen| seen.alive != dead && seen.idle < LIMITS.idle));
             }
             Step::Ahead { identity } => {
