@@ -12,7 +12,7 @@ from perf.bench import Pace
 from perf.machine import plan_cores
 
 HERE = Path(__file__).parent
-FULL = Pace(rounds=5, seconds=2.0, quick=False)
+FULL = Pace(rounds=5, seconds=1.6, quick=False)
 QUICK = Pace(rounds=2, seconds=1.0, quick=True)
 PEERS = "headland,nginx-tuned,nginx-http3,nginx-stock,floor,direct"
 QUICK_PEERS = "headland,nginx-tuned,direct"
@@ -26,7 +26,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: within three minutes")
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds per measure (default: 5, quick 2)")
-    parser.add_argument("--seconds", type=float, metavar="S", help="length of one run (default: 2, quick 1)")
+    parser.add_argument("--seconds", type=float, metavar="S", help="length of one run (default: 1.6, quick 1)")
     parser.add_argument("--peers", metavar="A,B", help=f"default: {PEERS}; quick: {QUICK_PEERS}")
     parser.add_argument("--subject", default="headland", help="the peer that the bars are for (default: %(default)s)")
     parser.add_argument("--reference", default="nginx-tuned", help="the peer it is held against (default: %(default)s)")

@@ -5,6 +5,7 @@ One bench serves one scenario: everything it started ends with it, and its folde
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import shutil
 import statistics
@@ -27,6 +28,7 @@ from perf.results import Measure
 
 SATURATED = 0.95  # share of a core from which on its owner counts as the limit
 CLOCK_SET_MAX = 3  # runs that are made again because the clock was set meanwhile, one after the other
+SHORT_ROUNDS, SHORT_SECONDS = 3, 1.0
 STEADY_CHECKS = 3  # answers that are compared byte by byte before and after the rounds
 
 
@@ -39,6 +41,12 @@ class Pace:
     quick: bool
     flame: Path | None = None
     """Where flame graphs go, when they are asked for."""
+
+    def in_short(self) -> Pace:
+        """For what has no bar: fewer and shorter rounds, so that the whole suite ends within half an hour."""
+        return dataclasses.replace(
+            self, rounds=min(SHORT_ROUNDS, self.rounds), seconds=min(SHORT_SECONDS, self.seconds)
+        )
 
 
 @dataclass(slots=True)
@@ -136,23 +144,23 @@ class Bench:
                 self.check(peer, path, body, door=door, verdict="hit" if "store" in peer.profile.capabilities else "")
 
     def cpu_per_request(
-        self, measure: Measure, peers: Sequence[Peer], what: Load, *, at_most_rounds: int | None = None
+        self, measure: Measure, peers: Sequence[Peer], what: Load, *, pace: Pace | None = None
     ) -> Measure:
         """Interleaved rounds of `what`; the value is the server's CPU per request in microseconds."""
-        rounds = min(self.pace.rounds, at_most_rounds or self.pace.rounds)
+        pace = pace or self.pace
         rates: dict[str, float] = {}
         for peer in peers:  # one run that is not counted: pages, branch predictors, first connections
             first, _ = self._asked(what, peer, 1.0)
             rates[peer.name] = first.requests / first.wall_s
-        for number in range(rounds):
+        for number in range(pace.rounds):
             for peer in peers:
-                run, spent = self._asked(what, peer, self.pace.seconds, rates[peer.name])
+                run, spent = self._asked(what, peer, pace.seconds, rates[peer.name])
                 peer.check_alive()
                 self.commands[f"{measure.key} {peer.name}"] = run.command
                 value = spent.cpu_s / run.requests * 1e6
                 measure.add(peer.name, value, **_detail(run, spent))
                 rate = run.requests / run.wall_s
-                where = f"{measure.key:10} round {number + 1}/{rounds}"
+                where = f"{measure.key:10} round {number + 1}/{pace.rounds}"
                 self.progress(f"  {where}  {peer.name:22} {value:9.2f} us  {rate:9.0f}/s")
         _note_limits(measure)
         if self.pace.flame:

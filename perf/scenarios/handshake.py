@@ -48,8 +48,9 @@ def _over_http3(bench: Bench, kind: str, title: str, certificate: tuple[str, str
 
 
 def _rounds(bench: Bench, peers: list[Peer], measure: Measure, *, resume: bool, door: Door = "tls") -> Measure:
-    what = Arrivals(PATH, 1024, RATE, bench.pace.seconds, door, new_connections=True, warm_s=0.0, resume=resume)
-    for number in range(bench.pace.rounds):
+    pace = bench.pace.in_short()
+    what = Arrivals(PATH, 1024, RATE, pace.seconds, door, new_connections=True, warm_s=0.0, resume=resume)
+    for number in range(pace.rounds):
         for peer in peers:
             before = peer.cost(memory=False)
             result = open_load.run(what, peer, bench.cores.load)
@@ -66,7 +67,7 @@ def _rounds(bench: Bench, peers: list[Peer], measure: Measure, *, resume: bool, 
             )
             bench.commands[f"{measure.key} {peer.name}"] = result.command
             bench.progress(
-                f"  {measure.key:12} round {number + 1}/{bench.pace.rounds}  {peer.name:22} {value:7.1f} us, "
+                f"  {measure.key:12} round {number + 1}/{pace.rounds}  {peer.name:22} {value:7.1f} us, "
                 f"{report['resumed']} of {report['connections']} resumed"
             )
     return measure

@@ -27,9 +27,9 @@ META_KEYS, META_REQUESTS = 60_000, 400_000
 def run(bench: Bench) -> list[Measure]:
     found: dict[str, tuple[str, list[Request]]] = {
         "web12": ("shop, December 2012", traces.shop("web12")),
-        "web07": ("shop, July 2013", traces.shop("web07")),
     }
     if not bench.pace.quick:
+        found["web07"] = ("shop, July 2013", traces.shop("web07"))
         found["meta"] = ("drawn from Meta's CDN", traces.meta(META_KEYS, META_REQUESTS))
     return [measure for name, (title, trace) in found.items() for measure in _replay(bench, name, title, trace)]
 

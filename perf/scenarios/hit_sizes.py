@@ -18,7 +18,6 @@ WORDS = {"h1": "HTTP/1.1", "tls": "TLS 1.3", "h2": "HTTP/2 over TLS 1.3"}
 BARRED = ("1m-h1", "1m-tls")
 HTTP3_SIZES = ("100k", "1m")
 HTTP3_CONNECTIONS = 4  # of ten streams each
-FEW_ROUNDS = 3  # of what has no bar
 
 
 def run(bench: Bench) -> list[Measure]:
@@ -33,13 +32,13 @@ def run(bench: Bench) -> list[Measure]:
             key = f"{size}-{door}"
             measure = Measure(key, f"{size} hit, {WORDS[door]}", "us CPU/request")
             load = Load(path, bodies.SIZES[size], door, connections)
-            rounds = None if key in BARRED else FEW_ROUNDS
-            measures.append(bench.cpu_per_request(measure, peers, load, at_most_rounds=rounds))
+            pace = bench.pace if key in BARRED else bench.pace.in_short()
+            measures.append(bench.cpu_per_request(measure, peers, load, pace=pace))
             bench.warm(peers, path, size, door=door)
     if not bench.pace.quick:
         bench.stop(peers)
         for size in HTTP3_SIZES:
-            measures += over_http3(bench, f"/hit/{size}", size, HTTP3_CONNECTIONS, FEW_ROUNDS)
+            measures += over_http3(bench, f"/hit/{size}", size, HTTP3_CONNECTIONS, bench.pace.in_short())
     return measures
 
 

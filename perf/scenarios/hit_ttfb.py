@@ -27,7 +27,6 @@ ORDER = 35
 PATH = "/hit/1k"
 SHARES = (10, 50, 80)
 BAR_SHARE = 80
-FEW_ROUNDS, FEW_SECONDS = 3, 1.5  # of all but the measure that has a bar
 NEW_PROBE: dict[Door, float] = {"h1": 3000.0, "tls": 500.0, "h2": 500.0, "h3": 500.0}
 """New connections per second that every peer carries."""
 DOORS: tuple[Door, ...] = ("h1", "tls", "h2")
@@ -77,10 +76,9 @@ def _door(bench: Bench, sides: list[Side], door: Door, *, new: bool) -> list[Mea
         rate = capacity * share / 100
         title = f"TTFB p99, {words}, {rate:,.0f}/s ({share} % of the weakest one's capacity)"
         has_bar = door == "h1" and not new and share == BAR_SHARE
-        few = bench.pace.quick or not has_bar
-        rounds = min(FEW_ROUNDS, bench.pace.rounds) if few else bench.pace.rounds
-        what = _arrivals(door, rate, FEW_SECONDS if few else bench.pace.seconds, new=new)
-        measures.append(_waits(bench, sides, Measure(f"{key}-{share}", title, "us"), what, rounds))
+        pace = bench.pace if has_bar else bench.pace.in_short()
+        what = _arrivals(door, rate, pace.seconds, new=new)
+        measures.append(_waits(bench, sides, Measure(f"{key}-{share}", title, "us"), what, pace.rounds))
         for side in sides:
             spent = [float(str(each["cpu_us"])) for each in measures[-1].details[side.name]]
             cost.lines.setdefault(side.name, []).append((rate, sum(spent) / len(spent)))

@@ -21,19 +21,20 @@ KINDS = {"uncacheable": "/nocache/1k", "stored": "/miss/"}
 
 def run(bench: Bench) -> list[Measure]:
     open_load.generator()
+    pace = bench.pace.in_short()
     peers = bench.start(only=("headland", "nginx-tuned", FLOOR))
     measures = []
     for kind, path in KINDS.items():
         whole = Measure(kind, f"TTFB p50 of misses, {kind}, {RATE:,.0f}/s", "us")
         over = Measure(f"{kind}-over", f"The same over the origin's own, {kind}", "us")
-        for number in range(1 if bench.pace.quick else bench.pace.rounds):
+        for number in range(1 if bench.pace.quick else pace.rounds):
             for peer in peers:
                 unique = kind == "stored"
                 what = Arrivals(
                     unique_path(path) if unique else path,
                     1024,
                     RATE,
-                    bench.pace.seconds,
+                    pace.seconds,
                     unique=unique,
                     verdict="any" if peer.name == FLOOR else "miss",
                 )

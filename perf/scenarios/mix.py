@@ -32,7 +32,7 @@ FILL_S, ROUND_S, ROUNDS = 40.0, 15.0, 3
 QUICK_FILL_S, QUICK_ROUND_S, QUICK_ROUNDS = 4.0, 3.0, 1
 SIZE_CLASSES = 96
 SMALLEST, LARGEST = 128, 4_200_000
-CHECKED = 200
+CHECKED, QUICK_CHECKED = 200, 50
 CONFIGURED_MIB = 256
 SAMPLE_EVERY_S = 1.0
 MIB = 1024 * 1024
@@ -159,7 +159,8 @@ def _arrivals(listed: Path, first: int, seconds: float) -> Arrivals:
 def _sampled(bench: Bench, peer: Peer, listed: Path) -> None:
     """Some answers byte by byte: a mixed body of the right length would go unnoticed under load."""
     lines = listed.read_text(encoding="ascii").splitlines()
-    for line in lines[:: max(1, len(lines) // CHECKED)]:
+    checked = QUICK_CHECKED if bench.pace.quick else CHECKED
+    for line in lines[:: max(1, len(lines) // checked)]:
         path, size = line.split(" ")[:2]
         bench.check(peer, path, size)
 

@@ -25,7 +25,9 @@ ROUND_TRIP_US = 2 * DELAY_MS * 1000
 WORKERS = "8"
 KEEPALIVE = "5s"
 PAUSE_S = 8.0  # beyond the origin's keep-alive: what was idle is closed
-RATES = (5, 20, 100)
+STEADY_S = {5: 30.0, 20: 15.0, 100: 15.0}  # by requests per second
+RATES = tuple(STEADY_S)
+QUICK_S = 5.0
 
 
 def run(bench: Bench) -> list[Measure]:
@@ -54,7 +56,7 @@ def _steady(bench: Bench, peers: list[Peer], rate: int) -> tuple[Measure, ...]:
     waits = Measure(str(rate), f"TTFB p95 of misses, {rate}/s, origin 30 ms away", "us")
     opened = Measure(f"{rate}-opened", f"Origin connections opened per 1,000 misses, {rate}/s", "per 1,000")
     reused = Measure(f"{rate}-reused", f"Misses that found a connection, {rate}/s", "%")
-    seconds = 6.0 if bench.pace.quick else 30.0
+    seconds = QUICK_S if bench.pace.quick else STEADY_S[rate]
     for peer in peers:
         prefix = unique_path("/counted/")
         what = Arrivals(prefix, 1024, rate, seconds, warm_s=3.0, unique=True, verdict="miss")
