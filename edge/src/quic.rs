@@ -34,7 +34,7 @@ pub mod steering;
 mod tokens;
 
 pub use session::Facts;
-pub use stack::{Cut, Quic, Receiving, Sending};
+pub use stack::{Counted, Cut, Quic, Receiving, Sending};
 pub use tokens::UsedTokens;
 
 use sources::Sources;

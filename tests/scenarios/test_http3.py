@@ -106,6 +106,22 @@ async def test_large_bodies_of_many_streams_are_right(
     assert len(origin.asked(path)) == 1
 
 
+async def test_a_thousand_downloads_at_a_time_are_right(
+    places: dict[str, str], origin: ScriptedOrigin, path: str
+) -> None:
+    bodies = {f"{path}/{number}": LARGE[number << 15 : (number + 1) << 15] for number in range(50)}
+    for name, body in bodies.items():
+        origin.says(name, FIELDS, body)
+
+    async def download() -> None:
+        async with _client(places) as client:
+            answers = await asyncio.gather(*(client.ask("GET", HOST, name) for name in bodies))
+        assert [bytes(answer.body) for answer in answers] == list(bodies.values())
+
+    await asyncio.gather(*(download() for _ in range(20)))
+    assert all(len(origin.asked(name)) == 1 for name in bodies)
+
+
 async def test_an_upload_reaches_the_origin(places: dict[str, str], origin: ScriptedOrigin, path: str) -> None:
     origin.at(path, lambda it: it.answer(200, {}, it.body[::-1]))
     async with _client(places) as client:

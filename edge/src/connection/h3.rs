@@ -24,6 +24,7 @@ use crate::quic::{Proven, Quic, Receiving, Sending};
 
 mod exchange;
 mod inlet;
+mod order;
 pub(crate) mod outlet;
 mod priorities;
 mod streams;
@@ -35,7 +36,7 @@ const LAST_STREAM: u64 = VARINT_MAX - 3;
 const NOTICE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// What one connection's streams share.
-struct Door<Q> {
+struct Door<Q: Quic> {
     node: Arc<Node>,
     quic: Q,
     peer: Peer,
@@ -48,12 +49,13 @@ struct Door<Q> {
     /// The largest field section that the client takes.
     section_bytes_max: AtomicU64,
     priorities: priorities::Priorities,
+    order: Arc<order::Order<Q::Sending>>,
 }
 
 /// A request that is under way.
-struct Open<Q>(Arc<Door<Q>>);
+struct Open<Q: Quic>(Arc<Door<Q>>);
 
-impl<Q> Drop for Open<Q> {
+impl<Q: Quic> Drop for Open<Q> {
     fn drop(&mut self) {
         if self.0.open.fetch_sub(1, Relaxed) == 1 {
             self.0.emptied.notify_waiters();
@@ -75,6 +77,7 @@ pub async fn serve<Q: Quic>(node: Arc<Node>, quic: Q, address: SocketAddr, prove
         given_up: AtomicU32::new(0),
         section_bytes_max: AtomicU64::new(u64::MAX),
         priorities: priorities::Priorities::default(),
+        order: Arc::default(),
     });
     if let Some(control) = door.open_control().await {
         tokio::spawn(streams::watch(door.clone()));
@@ -96,6 +99,8 @@ impl<Q: Quic> Door<Q> {
         let within = Duration::from_millis(snapshot.limits.header_ms.into());
         tokio::time::timeout(within, async {
             let mut control = self.quic.open_uni().await?;
+            // Answers must not keep it waiting.
+            control.set_priority(i32::MAX);
             say(&mut control, settings(snapshot.limits.h2_header_list_bytes)).await?;
             Some(control)
         })
@@ -227,6 +232,6 @@ impl<Q: Quic> Door<Q> {
 /// Writes a frame whole.
 async fn say(stream: &mut impl Sending, frame: Bytes) -> Option<()> {
     let mut parts = [frame];
-    while stream.write(&mut parts).await.ok()? == 0 {}
+    while std::future::poll_fn(|cx| stream.poll_write(&mut parts, cx)).await.ok()? == 0 {}
     Some(())
 }

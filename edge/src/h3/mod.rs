@@ -16,6 +16,7 @@ mod huffman;
 mod priority;
 mod qpack;
 mod static_table;
+mod turns;
 mod varint;
 
 pub use control::{Control, Instructions, QpackStream, StreamKind};
@@ -24,4 +25,5 @@ pub use error::Code;
 pub use frame::{Event, Frames};
 pub use head::{Malformed, RequestHead, read_head, read_trailers};
 pub use priority::Priority;
+pub use turns::{Taken, Turns};
 pub use varint::{VARINT_MAX, VarintReader};

@@ -1,6 +1,8 @@
 //! quinn, as HTTP/3 sees a transport.
 
 use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +10,10 @@ use quinn::{Connection, ReadError, RecvStream, SendStream, VarInt};
 
 use super::session::Facts;
 use super::stack::{Counted, Cut, Quic, Receiving, Sending};
+use crate::connection::h3::outlet::UNACKNOWLEDGED_BYTES_MAX;
+
+/// Bytes that are taken beyond what congestion control lets out: enough to send while the next ones are handed over.
+pub(super) const AHEAD_BYTES: u64 = 128 << 10;
 
 impl Quic for Connection {
     type Sending = SendStream;
@@ -37,6 +43,12 @@ impl Quic for Connection {
         self.rtt()
     }
 
+    fn bound_ahead(&self) {
+        // Acknowledged bytes count as long as earlier ones are missing: a lost packet costs a second window.
+        let window = 2 * self.stats().path.cwnd + AHEAD_BYTES;
+        self.set_send_window(window.min(UNACKNOWLEDGED_BYTES_MAX));
+    }
+
     fn bytes_sent(&self) -> u64 {
         self.stats().udp_tx.bytes
     }
@@ -63,12 +75,13 @@ impl Sending for SendStream {
         VarInt::from(SendStream::id(self)).into_inner()
     }
 
-    async fn write(&mut self, parts: &mut [Bytes]) -> Result<usize, Cut> {
-        match self.write_chunks(parts).await {
+    fn poll_write(&mut self, parts: &mut [Bytes], cx: &mut Context<'_>) -> Poll<Result<usize, Cut>> {
+        // It keeps who is to be woken with the connection, nothing in the future.
+        pin!(self.write_chunks(parts)).poll(cx).map(|written| match written {
             Ok(written) => Ok(written.chunks),
             Err(quinn::WriteError::Stopped(_)) => Err(Cut::Stream),
             Err(_) => Err(Cut::Connection),
-        }
+        })
     }
 
     fn set_priority(&self, priority: i32) {

@@ -8,9 +8,9 @@ use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, ValidationTokenConfig, VarInt};
 
+use super::by_quinn::AHEAD_BYTES;
 use super::session::Watched;
 use super::steering::{Ids, Mask};
-use crate::connection::h3::outlet::UNACKNOWLEDGED_BYTES_MAX;
 use crate::node::Node;
 use crate::settings::Congestion;
 use crate::snapshot::Snapshot;
@@ -60,7 +60,7 @@ fn transport(snapshot: &Snapshot) -> TransportConfig {
         .max_concurrent_uni_streams(VarInt::from_u32(UNI_STREAMS_MAX))
         .stream_receive_window(VarInt::from_u32(limits.h2_window_bytes))
         .receive_window(VarInt::from_u32(limits.h2_window_bytes.saturating_mul(2)))
-        .send_window(UNACKNOWLEDGED_BYTES_MAX)
+        .send_window(AHEAD_BYTES)
         .congestion_controller_factory(controller)
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(idle.ok());

@@ -2,6 +2,7 @@
 //! the door beside `crate::quic`; `crate::connection::h3` knows nothing else of it. For quinn they stand in `by_quinn`.
 
 use std::future::Future;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,6 +30,10 @@ pub trait Quic: Clone + Send + Sync + 'static {
 
     fn round_trip(&self) -> Duration;
 
+    /// From now on takes little more from all streams than it can send: what it has taken is in an order that
+    /// may not be the right one any more.
+    fn bound_ahead(&self);
+
     /// Bytes of datagrams that left so far.
     fn bytes_sent(&self) -> u64;
 
@@ -45,8 +50,9 @@ pub trait Sending: Send + Sync + 'static {
     fn id(&self) -> u64;
 
     /// Takes as much as flow and congestion control allow now, at least something: how many parts were taken whole; what
-    /// is left of a part stays in its place. An error: the client wants no more, or is gone.
-    fn write(&mut self, parts: &mut [Bytes]) -> impl Future<Output = Result<usize, Cut>> + Send;
+    /// is left of a part stays in its place. Whoever asked last is woken when it may take more. An error: the client wants
+    /// no more, or is gone.
+    fn poll_write(&mut self, parts: &mut [Bytes], cx: &mut Context<'_>) -> Poll<Result<usize, Cut>>;
 
     /// Streams of a higher priority are sent first, those of the same one by turns.
     fn set_priority(&self, priority: i32);

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 use crate::h3::Priority;
 
@@ -17,8 +16,6 @@ pub(super) struct Priorities {
     kept: Mutex<BTreeMap<u64, Priority>>,
     /// How many updates there were: who has seen this many need not look.
     pub(super) version: AtomicU32,
-    /// Wakes those who send.
-    pub(super) changed: Notify,
 }
 
 impl Priorities {
@@ -32,7 +29,6 @@ impl Priorities {
         }
         drop(kept);
         self.version.fetch_add(1, Relaxed);
-        self.changed.notify_waiters();
         full
     }
 

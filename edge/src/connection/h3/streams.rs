@@ -88,6 +88,7 @@ async fn read_control<Q: Quic>(door: &Door<Q>, mut stream: Q::Receiving, mut inp
         for (stream, priority) in control.priorities.drain(..) {
             let quic = &door.node.metrics.here().quic;
             quic.priority_updates.bump();
+            door.order.reorder(stream, priority);
             if door.priorities.update(stream, priority) {
                 quic.priorities_forgotten.bump();
             }
