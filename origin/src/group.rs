@@ -282,7 +282,11 @@ impl Group {
         let micros = after.as_micros() as u64;
         let state = &self.servers[place].state;
         let condition = &mut *state.condition.lock();
-        condition.tally.note(showed != Showed::Answer, micros, now);
+        // What one server shows is only ever held against what others do.
+        let is_compared = self.servers.len() > 1;
+        if is_compared {
+            condition.tally.note(showed != Showed::Answer, micros, now);
+        }
         let floor = if showed == Showed::Failure { latency::FAILURE.as_micros() as u64 } else { 0 };
         condition.latency.observe(micros.max(floor), now);
         if showed == Showed::Answer {
@@ -294,7 +298,7 @@ impl Group {
                 Showed::Error | Showed::Failure | Showed::Lost => condition.gradient.failed(),
             }
         }
-        condition.tally.shown(now)
+        if is_compared { condition.tally.shown(now) } else { Shown::default() }
     }
 
     /// What the other servers in service have shown, and whether one more may go.
