@@ -287,6 +287,16 @@ def test_a_server_that_takes_no_connection_is_given_up(tmp_path):
             filler.close()
 
 
+def test_a_name_that_leads_nowhere(tmp_path):
+    # A label has 63 bytes at most (RFC 1035 section 2.3.4): no name server is asked for this one.
+    with _served(tmp_path, plain_test=(f"http://{'x' * 64}.test:80", "")) as process:
+        node = Node(process)
+        status, head, _ = node.get("/")
+        assert (status, _says(head, "dns_error")) == (502, True), head
+        assert node.errors("dns_error") == 1
+        node.pool_is_whole()
+
+
 def test_a_name_that_leads_to_the_inside_is_asked_nothing(origin, tmp_path):
     url = f"http://localhost:{origin.port}"
     with _served(tmp_path, plain_test=(url, "public_only = true")) as process:
@@ -394,8 +404,9 @@ def test_a_storm_of_resets_fails_its_requests_and_no_others(tmp_path):
 
     with FrameOrigin(resets) as origin, _served(tmp_path, plain_test=(f"http://127.0.0.1:{origin.port}", PRIOR)) as run:
         node = Node(run)
-        statuses = [node.get(f"/{number}")[0] for number in range(40)]
-        assert statuses == [502, 200] * 20
+        answers = [node.get(f"/{number}")[:2] for number in range(40)]
+        assert [status for status, _ in answers] == [502, 200] * 20
+        assert all(_says(head, "connection_terminated") for status, head in answers if status == 502), answers[0]
         assert node.errors("stream_reset") == 20
         assert origin.connections == 1
         node.pool_is_whole()
@@ -435,4 +446,5 @@ def test_windows_of_nothing_end_at_the_deadline(tmp_path):
             status, head, _ = client.answer()
         assert status == 504
         assert _says(head, "connection_write_timeout") or _says(head, "http_response_timeout"), head
+        assert node.errors("between_bytes_timeout") + node.errors("first_byte_timeout") == 1
         node.pool_is_whole()
