@@ -36,6 +36,7 @@ def run(bench: Bench) -> list[Measure]:
         )
         measures = [measure for rate in RATES for measure in _waits(bench, peer, rate, 0.0)]
         measures += _waits(bench, peer, RATES[0], SILENCE_S)
+        measures += _floor(bench)
         bench.stop([peer])
     return measures
 
@@ -51,6 +52,29 @@ def _waits(bench: Bench, peer: Peer, rate: int, silence_s: float) -> list[Measur
         key = f"{rate}{'-silence' if silence_s else ''}-{quantile}"
         measure = Measure(key, f"TTFB {quantile} of misses, {rate}/s{after}", "us")
         measure.add(peer.name, result.first_byte_us(quantile), result.spoiled(quantile))
+        measures.append(measure)
+    return measures
+
+
+def _floor(bench: Bench) -> list[Measure]:
+    """The same of the origin itself, asked over kept connections: what the way takes on this machine."""
+    (origin,) = bench.start(only=("direct",))
+    what = Arrivals(
+        unique_path("/counted/"),
+        1024,
+        RATES[1],
+        SECONDS,
+        door="tls",
+        connections=4,
+        warm_s=3.0,
+        unique=True,
+        verdict="",
+    )
+    result = open_load.run(what, origin, bench.cores.load)
+    measures = []
+    for quantile in ("p50", "p99"):
+        measure = Measure(f"floor-{quantile}", f"TTFB {quantile} of the origin asked directly, {RATES[1]}/s", "us")
+        measure.add(origin.name, result.first_byte_us(quantile), result.spoiled(quantile))
         measures.append(measure)
     return measures
 
