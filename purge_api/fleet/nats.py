@@ -28,6 +28,7 @@ from nats.js import JetStreamContext
 from nats.js import api as js_api
 from nats.js import errors as js_errors
 
+from purge_api.fleet.tasks import ended
 from purge_api.fleet.transport import Delivered, StreamState, TransportError
 
 __all__ = ["NatsOptions", "NatsTransport"]
@@ -133,17 +134,24 @@ class NatsTransport:
                 return
             with _translated():
                 subscription = await self._subscribe(after)
+            look, known = None, after
             try:
                 while not self._reconnected.is_set():
                     batch = await self._batch(subscription)
                     if batch:
                         after = batch[-1].sequence
                         yield batch
-                    elif (await self._look()).last != after:
-                        break
+                    elif look is None or look.done():
+                        # What it had when it was asked, and nothing has come since, is not on its way any more.
+                        if look and look.result().last != after == known:
+                            break
+                        # Beside reading: no message waits for the answer.
+                        look, known = asyncio.create_task(self._look()), after
             finally:
                 with contextlib.suppress(Exception):
                     await subscription.unsubscribe()
+                if look:
+                    await ended([look])
 
     async def tell(self, data: bytes) -> None:
         """Say something to whoever listens."""
