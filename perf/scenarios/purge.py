@@ -47,7 +47,7 @@ def _latency(bench: Bench, peer: Peer, kind: str, count: int) -> tuple[Measure, 
     for _ in range(bench.pace.rounds):
         word = purges.unique()
         disk = purges.synced(bench.folder, count // 4)
-        with Purger(peer) as purger:
+        with Purger(peer, bench.cores.load) as purger:
             took = [purger.purge(kind, _items(kind, word, number)) for number in range(count)]
         disk += purges.synced(bench.folder, count // 4)
         p50, p99 = (purges.quantile(took, share) * 1e6 for share in (0.5, 0.99))
