@@ -11,7 +11,7 @@ import urllib.request
 
 import pytest
 
-from purge_api.client import ClientError, PurgeClient
+from purge_api.client import Answered, ClientError, PurgeClient
 from tests.origins import Origin
 from tests.processes import TOKEN, Headland, preamble
 
@@ -141,3 +141,21 @@ def test_the_audit_line_of_a_purge_is_on_standard_error(configuration):
         assert '"result":"applied"' in line
         assert '"actor":"ci"' in line
         assert TOKEN not in line
+
+
+def test_tokens_are_replaced_by_a_reload(configuration):
+    secret = configuration.parent / "token"
+    secret.write_text("the-first-token")
+    text = configuration.read_text()
+    configuration.write_text(text.replace('env = "HEADLAND_TOKEN"', 'file = "token"'))
+    with node_of(configuration) as node:
+        base = f"http://{node.serving()['admin']}"
+        first, second = (PurgeClient(base, f"the-{each}-token") for each in ("first", "second"))
+        first.purge("tag", ["news"])
+        assert node.line("stderr").startswith("{")
+        secret.write_text("the-second-token")
+        node.signal(signal.SIGHUP)
+        assert node.line("stderr").startswith("headland: reloaded ")
+        second.purge("tag", ["news"])
+        with pytest.raises(Answered, match="not known"):
+            first.purge("tag", ["news"])

@@ -179,6 +179,29 @@ def test_a_purge_while_a_fetch_runs_keeps_it_from_being_fresh(origin, client, pa
     assert len(origin.asked(path)) == 2
 
 
+def test_a_confirmation_that_was_asked_for_before_a_purge_revives_nothing(origin, client, path, gate):
+    stale = {"Cache-Control": "max-age=0", "ETag": '"1"'}
+
+    def script(exchange):
+        if exchange.number == 2:
+            gate.pass_through()
+            exchange.answer(304, FRESH | {"ETag": '"1"'})
+        else:
+            exchange.answer(200, stale if exchange.number == 1 else FRESH, str(exchange.number))
+
+    origin.at(path, script)
+    assert client.get(path).body == b"1"
+    with client.start(path) as before:
+        origin.wait_asked(path, 2)
+        assert origin.asked(path)[1].headers["If-None-Match"] == '"1"'
+        assert client.get(path, method="PURGE").status == 200
+        gate.set()
+        assert before.answer().body == b"1"
+    after = client.get(path)
+    assert (after.body, after.cache) == (b"3", "fwd=uri-miss; stored")
+    assert "If-None-Match" not in origin.asked(path)[2].headers
+
+
 def test_a_request_after_a_purge_does_not_join_a_fetch_from_before(origin, client, path, gate):
     def script(exchange):
         exchange.begin(200, FRESH, length=6)

@@ -166,6 +166,15 @@ def test_a_dry_run_counts_what_would_go_and_nothing_goes(client, purges, tagged)
     assert client.get(f"{tagged}/a").cache == "hit"
 
 
+def test_the_last_of_a_thousand_tags_purges(origin, client, purges, path):
+    tags = [f"{path[1:]}-{number}" for number in range(1_000)]
+    origin.says(path, FIELDS | {"Surrogate-Key": " ".join(tags)}, "tagged")
+    client.get(path)
+    assert client.get(path).cache == "hit"
+    purges.purge("tag", tags[-1:])
+    assert client.get(path).cache == "fwd=miss; detail=purged; stored"
+
+
 @pytest.mark.parametrize(
     ("method", "where", "fields"),
     [
