@@ -76,12 +76,17 @@ class PurgeDesk:
         self._limiter = limiter
         self._token_source: object = None
         self._tokens = Tokens(())
+        self._site_source: object = None
+        self._sites = Sites({})
         self._surveying = asyncio.Lock()
 
     @property
     def sites(self) -> Sites:
         """The sites now in force."""
-        return Sites(self.context.sites)
+        if self._site_source is not self.context.sites:  # a reload replaces the mapping
+            self._site_source = self.context.sites
+            self._sites = Sites(self.context.sites)
+        return self._sites
 
     @property
     def tokens(self) -> Tokens:
