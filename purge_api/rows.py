@@ -25,12 +25,15 @@ from purge_api.record import PurgeRecord
 __all__ = ["DATABASE", "Rows", "sync_directory"]
 
 DATABASE = "cache.db"
+LOG = f"{DATABASE}-wal"
 EPOCH_DIGITS_MAX = 19
 """Digits that no epoch has."""
 ROW_RULES_MAX = 1_024
 """Rules in one packed row, unless a single purge has more."""
 LOG_PAGES_MAX = 2_048
 """Pages of 4 KiB in the database's own log (WAL) before a commit empties it, if no pause does; a purge takes four."""
+LOG_BYTES = LOG_PAGES_MAX * 4_120
+"""Of that log as long as it gets; a page in it has a header."""
 DATABASE_SETTINGS = {
     "eviction_policy": "none",  # nothing is ever dropped but by a sweep
     "cull_limit": 0,
@@ -68,6 +71,8 @@ class Rows:
         except sqlite3.DatabaseError as error:
             raise JournalDamaged(str(error)) from None
         self._disk = self._cache.disk
+        if check:
+            _lengthen(directory / LOG)
         sync_directory(directory)
         sync_directory(directory.parent)
 
@@ -172,6 +177,19 @@ def sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _lengthen(log: Path) -> None:
+    """Let the database's log be as long as it gets, so that commits write over it.
+
+    One that makes it longer changes the file, too, and waits in the file system's journal for whatever others write.
+    What is behind the last commit SQLite does not read: it has no valid checksum.
+    """
+    with contextlib.suppress(FileNotFoundError), log.open("r+b") as file:
+        missing = LOG_BYTES - file.seek(0, os.SEEK_END)
+        file.write(bytes(max(0, missing)))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _unpacked(key: int, row: Any) -> list[PurgeRecord]:

@@ -177,6 +177,23 @@ while True:
 """
 
 
+def test_the_log_of_the_database_is_as_long_as_it_gets_from_the_start(tmp_path):
+    with opened(tmp_path) as journal:
+        log = tmp_path / "cache.db-wal"
+        length = log.stat().st_size
+        for number in range(50):
+            journal.submit(draft(f"https://a.example/{number}")).result(WAIT_S)
+        assert log.stat().st_size == length >= LOG_PAGES_MAX * 4_096
+        # As after a crash: the log is all there is of the newest purges.
+        (tmp_path / "crashed").mkdir()
+        for name in ("cache.db", "cache.db-wal"):
+            (tmp_path / "crashed" / name).write_bytes((tmp_path / name).read_bytes())
+    ledger = SpyLedger()
+    with opened(tmp_path / "crashed", ledger) as journal:
+        assert not journal.damage
+        assert [rule[3] for rule in ledger.applied] == list(range(1, 51))
+
+
 @pytest.mark.parametrize("answers", [1, 17, 150])
 def test_kill_9_loses_no_answered_purge(tmp_path, answers):
     root = str(Path(__file__).parent.parent)
