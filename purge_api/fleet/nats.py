@@ -90,6 +90,7 @@ class NatsTransport:
                 connect_timeout=int(CALL_S),
                 reconnect_time_wait=RECONNECT_S,
                 max_reconnect_attempts=-1,
+                no_echo=True,
                 allow_reconnect=True,
                 error_cb=_log_error,
                 reconnected_cb=self._on_reconnected,
